@@ -1,0 +1,128 @@
+/* fastrnn kernels: the only header that Cython sees.
+ *
+ * Letters: B batch, T steps, I inputs, H hidden units, G gates, S values kept per unit for the backward pass.
+ * W is the number of values in one vector of the instruction set; units are handled in blocks of W.
+ *
+ * Block order.  A user's row of G*H values is [gate][unit].  Inside fastrnn it is [block][gate][W]: all gates of W units
+ * lie side by side, so that the product of those units can be followed at once by their gates.  The last block is filled
+ * up with zeros: Hp is H rounded up to a multiple of W.  Weights packed in block order give products in block order.
+ *
+ * The arithmetic of a row never depends on the rows beside it: out[j] = start[j] + a[0]*w[0][j] + a[1]*w[1][j] + ...,
+ * always in this order, whatever the number of rows and whichever function computes it.
+ *
+ * Nothing here allocates, fails or keeps state.  `void *` is float * or double *, as the table says that holds the function.
+ */
+#ifndef FASTRNN_H
+#define FASTRNN_H
+
+#include <stddef.h>
+
+typedef ptrdiff_t fastrnn_size;
+
+/* ---- activations ------------------------------------------------------------------------------------------------- */
+
+enum { FASTRNN_LINEAR, FASTRNN_TANH, FASTRNN_SIGMOID, FASTRNN_RELU, FASTRNN_ACTIVATIONS };
+
+extern const char *const fastrnn_activation_names[FASTRNN_ACTIVATIONS];
+
+/* ---- cells: what the engine, Python and the tests have to know of one -------------------------------------------- */
+
+typedef struct {
+    const char *name;
+    int gates;      /* G: columns of w_x and w_h for each unit */
+    int slots;      /* S >= G: values of each unit that the forward step leaves for the backward step */
+    int cell_state; /* 1: a cell state c is carried beside h */
+    int additive;   /* 1: the gates see x·w_x + h_prev·w_h + b only; 0: they see the two products apart */
+    int gated;      /* 1: has a recurrent activation beside the activation */
+} fastrnn_cell;
+
+extern const int fastrnn_cell_count;
+extern const fastrnn_cell fastrnn_cells[];
+
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
+
+/* A user's matrix w (rows, gates*units) into panels in block order. */
+typedef struct {
+    fastrnn_size rows, units;
+    int gates;
+    const void *w;
+    void *packed;
+} fastrnn_pack;
+
+/* out (rows, vectors*W) = start + a (rows, depth) · w (depth, vectors*W), with w packed in panels of `panel` vectors. */
+typedef struct {
+    fastrnn_size rows, depth, vectors;
+    int panel;
+    const void *a;
+    fastrnn_size a_stride;
+    const void *w;
+    const void *start; /* start_stride 0: one row for all */
+    fastrnn_size start_stride, start_panel;
+    void *out; /* ..._stride: from row to row; ..._panel: from panel to panel */
+    fastrnn_size out_stride, out_panel;
+} fastrnn_product;
+
+/* One step forward of `rows` rows.  On entry `gates` holds x·w_x + b, on exit what the backward step wants. */
+typedef struct {
+    fastrnn_size rows, units;
+    int activation, recurrent_activation;
+    const void *h_prev; /* (rows, Hp) */
+    const void *c_prev; /* (rows, Hp) */
+    const void *w_h;    /* packed (H, G*Hp); NULL: the product is there already, in `products` or added to `gates` */
+    const void *b_h;    /* (G*Hp,), cells that are not additive */
+    void *products;     /* (rows, G*Hp): b_h + h_prev·w_h, cells that are not additive */
+    void *gates;        /* (rows, S*Hp) */
+    void *h;            /* (rows, Hp) */
+    void *c;            /* (rows, Hp) */
+} fastrnn_forward;
+
+/* One step backward.  On entry dh, dc are the gradients by this step's states, on exit by the previous step's. */
+typedef struct {
+    fastrnn_size rows, units;
+    int activation, recurrent_activation;
+    const void *gates;  /* (rows, S*Hp), as the forward step left them */
+    const void *h_prev; /* (rows, Hp) */
+    const void *c_prev; /* (rows, Hp) */
+    const void *w_ht;   /* packed w_h transposed (G*Hp, Hp) */
+    void *dh;           /* (rows, Hp) */
+    void *dc;           /* (rows, Hp) */
+    void *dgx;          /* (rows, G*Hp): gradient by x·w_x + b */
+    void *dgh;          /* (rows, G*Hp): gradient by h_prev·w_h (+ b_h); additive cells: the same as dgx */
+} fastrnn_backward;
+
+/* ---- one table for each instruction set and type ----------------------------------------------------------------- */
+
+typedef struct {
+    int width;                        /* W */
+    int (*panel_vectors)(int gates);  /* vectors in a panel of packed weights */
+    void (*pack)(const fastrnn_pack *);                                  /* w as it is: products with rows of `rows` values */
+    void (*pack_transposed)(const fastrnn_pack *);                       /* its transpose: products with rows in block order */
+    void (*to_blocks)(const void *row, void *blocks, fastrnn_size units, int gates, int slots);
+    void (*from_blocks)(const void *blocks, void *w, fastrnn_size rows, fastrnn_size units, int gates);
+    void (*product)(const fastrnn_product *);
+    /* out (n,) = start (n,) + a (depth,) · w (depth, n), with w as the user holds it: for few rows, when packing would cost more */
+    void (*product_row)(const void *a, const void *w, const void *start, void *out, fastrnn_size depth, fastrnn_size n);
+    void (*const *forward)(const fastrnn_forward *);   /* by cell */
+    void (*const *backward)(const fastrnn_backward *); /* by cell */
+    /* rows r of a padded matrix against rows origin[r] + shift of a user's (…, width) array */
+    void (*gather)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin, fastrnn_size shift,
+                   fastrnn_size rows, fastrnn_size width);
+    void (*scatter)(const void *from, fastrnn_size from_stride, void *to, const fastrnn_size *origin, fastrnn_size shift,
+                    fastrnn_size rows, fastrnn_size width);
+    void (*gather_add)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin, fastrnn_size shift,
+                       fastrnn_size rows, fastrnn_size width);
+    void (*add_column_sums)(const void *a, fastrnn_size rows, fastrnn_size columns, void *sums);
+    void (*activate)(int activation, const void *x, void *y, fastrnn_size n);
+} fastrnn_kernels;
+
+typedef struct {
+    const char *name;
+    const fastrnn_kernels *f32, *f64;
+} fastrnn_isa;
+
+/* Instruction sets compiled in, slowest first; `supported` says whether this machine has one. */
+int fastrnn_isa_count(void);
+const fastrnn_isa *fastrnn_isa_at(int i);
+int fastrnn_isa_supported(int i);
+
+#endif

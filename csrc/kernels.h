@@ -1,0 +1,49 @@
+/* All kernels for one type: included for float and for double by isa.h, which defines REAL, REAL_BITS, INT and FN. */
+#include "vector.h"
+
+#include "activations.h"
+#include "layout.h"
+#include "product.h"
+#include "step.h"
+
+#define CELL_KERNELS
+#include "cells.h"
+#undef CELL_KERNELS
+
+static void (*const FN(forward_table)[])(const fastrnn_forward *) = {
+#define CELL_FORWARD_TABLE
+#include "cells.h"
+#undef CELL_FORWARD_TABLE
+};
+
+static void (*const FN(backward_table)[])(const fastrnn_backward *) = {
+#define CELL_BACKWARD_TABLE
+#include "cells.h"
+#undef CELL_BACKWARD_TABLE
+};
+
+static const fastrnn_kernels FN(kernels) = {
+    .width = W,
+    .panel_vectors = FN(panel_vectors),
+    .pack = FN(pack),
+    .pack_transposed = FN(pack_transposed),
+    .to_blocks = FN(to_blocks),
+    .from_blocks = FN(from_blocks),
+    .product = FN(product),
+    .product_row = FN(product_row),
+    .forward = FN(forward_table),
+    .backward = FN(backward_table),
+    .gather = FN(gather),
+    .gather_add = FN(gather_add),
+    .scatter = FN(scatter),
+    .add_column_sums = FN(add_column_sums),
+    .activate = FN(activate_array),
+};
+
+#undef VEC
+#undef IVEC
+#undef W
+#undef LOAD
+#undef STORE
+#undef ALL
+#undef SELECT

@@ -1,0 +1,92 @@
+/* Between a user's arrays and fastrnn's: block order, packed panels, padded rows (fastrnn.h says what these are). */
+
+/* Vectors in a panel: all gates of one block, or four blocks of a single gate. */
+static int FN(panel_vectors)(int gates) { return gates * (4 / gates > 1 ? 4 / gates : 1); }
+
+/* The W values of one gate and one block of a user's row; units past the end are zero. */
+INLINE VEC FN(load_units)(const REAL *row, fastrnn_size units, int gate, fastrnn_size block) {
+    const REAL *from = row + gate * units + block * W;
+    const fastrnn_size left = units - block * W;
+    return left >= W ? LOAD(from) : FN(load_part)(from, left);
+}
+
+/* w (rows, gates*units) -> panels, depth = rows */
+static void FN(pack)(const fastrnn_pack *p) {
+    const int gates = p->gates, panel = FN(panel_vectors)(gates);
+    const fastrnn_size vectors = (p->units + W - 1) / W * gates;
+    REAL *to = p->packed;
+    for (fastrnn_size first = 0; first < vectors; first += panel) {
+        const int count = (int)(vectors - first < panel ? vectors - first : panel);
+        for (fastrnn_size k = 0; k < p->rows; k++) {
+            const REAL *row = (const REAL *)p->w + k * gates * p->units;
+            for (int v = 0; v < count; v++, to += W)
+                STORE(to, FN(load_units)(row, p->units, (int)((first + v) % gates), (first + v) / gates));
+        }
+    }
+}
+
+/* w (rows, gates*units) -> panels of its transpose: depth = gates*units in block order, columns = rows */
+static void FN(pack_transposed)(const fastrnn_pack *p) {
+    const int gates = p->gates, panel = FN(panel_vectors)(1);
+    const fastrnn_size row_size = gates * p->units, blocks = (p->units + W - 1) / W, vectors = (p->rows + W - 1) / W;
+    REAL *to = p->packed;
+    for (fastrnn_size first = 0; first < vectors; first += panel) {
+        const fastrnn_size width = (vectors - first < panel ? vectors - first : panel) * W;
+        const fastrnn_size columns = p->rows - first * W < width ? p->rows - first * W : width;
+        const REAL *from = (const REAL *)p->w + first * W * row_size;
+        for (fastrnn_size block = 0; block < blocks; block++)
+            for (int gate = 0; gate < gates; gate++)
+                for (fastrnn_size unit = block * W; unit < (block + 1) * W; unit++, to += width) {
+                    const int used = unit < p->units;
+                    for (fastrnn_size j = 0; j < width; j++)
+                        to[j] = used && j < columns ? from[j * row_size + gate * p->units + unit] : 0;
+                }
+    }
+}
+
+/* A user's row (gates*units,) into block order with `slots` vectors from block to block. */
+static void FN(to_blocks)(const void *row, void *blocks, fastrnn_size units, int gates, int slots) {
+    for (fastrnn_size block = 0; block * W < units; block++)
+        for (int gate = 0; gate < gates; gate++)
+            STORE((REAL *)blocks + (block * slots + gate) * W, FN(load_units)(row, units, gate, block));
+}
+
+/* Rows in block order into a user's w (rows, gates*units). */
+static void FN(from_blocks)(const void *blocks, void *w, fastrnn_size rows, fastrnn_size units, int gates) {
+    const REAL *from = blocks;
+    for (fastrnn_size k = 0; k < rows; k++)
+        for (fastrnn_size block = 0; block * W < units; block++)
+            for (int gate = 0; gate < gates; gate++, from += W) {
+                const fastrnn_size left = units - block * W;
+                REAL *to = (REAL *)w + (k * gates + gate) * units + block * W;
+                if (left >= W) STORE(to, LOAD(from));
+                else FN(store_part)(to, LOAD(from), left);
+            }
+}
+
+/* Row r of a padded matrix = row origin[r] + shift of a user's (..., width) array; the padding becomes zero. */
+static void FN(gather)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin,
+                       fastrnn_size shift, fastrnn_size rows, fastrnn_size width) {
+    for (fastrnn_size r = 0; r < rows; r++) {
+        const REAL *source = (const REAL *)from + (origin[r] + shift) * width;
+        REAL *target = (REAL *)to + r * to_stride;
+        for (fastrnn_size j = 0; j < width; j++) target[j] = source[j];
+        for (fastrnn_size j = width; j < to_stride; j++) target[j] = 0;
+    }
+}
+
+static void FN(gather_add)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin,
+                           fastrnn_size shift, fastrnn_size rows, fastrnn_size width) {
+    for (fastrnn_size r = 0; r < rows; r++) {
+        const REAL *source = (const REAL *)from + (origin[r] + shift) * width;
+        REAL *target = (REAL *)to + r * to_stride;
+        for (fastrnn_size j = 0; j < width; j++) target[j] += source[j];
+    }
+}
+
+static void FN(scatter)(const void *from, fastrnn_size from_stride, void *to, const fastrnn_size *origin,
+                        fastrnn_size shift, fastrnn_size rows, fastrnn_size width) {
+    for (fastrnn_size r = 0; r < rows; r++)
+        memcpy((REAL *)to + (origin[r] + shift) * width, (const REAL *)from + r * from_stride,
+               (size_t)width * sizeof(REAL));
+}

@@ -1,0 +1,138 @@
+/* Matrix products with packed weights: out (rows, n) = start + a (rows, depth) · w (depth, n).
+ *
+ * Packed w: panels of `panel` vectors (the last may hold fewer); within a panel row k of w is [vector][W], and the rows
+ * follow one another, so that the innermost loop reads memory from end to end.  A tile of out stays in registers while
+ * k runs from 0 to depth: out[j] = (start[j] + a[0]·w[0][j]) + a[1]·w[1][j] + ..., for every tile shape alike.
+ */
+
+/* Tile rows for panels of 1, 2, 3, 4 vectors: as many sums as leave room for w and a in the registers. */
+#if VECTOR_BYTES == 64
+static const int FN(tile_rows)[5] = {0, 8, 8, 8, 6};
+#else
+static const int FN(tile_rows)[5] = {0, 8, 6, 4, 3};
+#endif
+#define TILE_PANELS 3 /* side by side for a single row, which alone could not keep the multipliers busy */
+
+/* One tile: `rows` rows times `panels` panels of `vectors` vectors; all three are constants where this is called. */
+INLINE void FN(tile)(const int rows, const int vectors, const int panels, const fastrnn_product *p, const REAL *a,
+                     const REAL *w, const REAL *start, REAL *out) {
+    const fastrnn_size depth = p->depth, a_stride = p->a_stride, panel_size = depth * vectors * W;
+    VEC sum[8][TILE_PANELS * 4];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 12
+        for (int v = 0; v < panels * vectors; v++)
+            sum[r][v] = LOAD(start + r * p->start_stride + (v / vectors) * p->start_panel + (v % vectors) * W);
+    for (fastrnn_size k = 0; k < depth; k++) {
+        VEC x[8];
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) x[r] = ALL(a[r * a_stride + k]);
+#pragma GCC unroll 12
+        for (int v = 0; v < panels * vectors; v++) {
+            VEC column = LOAD(w + (v / vectors) * panel_size + (v % vectors) * W);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++) sum[r][v] += x[r] * column;
+        }
+        w += vectors * W;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 12
+        for (int v = 0; v < panels * vectors; v++)
+            STORE(out + r * p->out_stride + (v / vectors) * p->out_panel + (v % vectors) * W, sum[r][v]);
+}
+
+/* The tile of a shape known only now. */
+#define TILE_KEY(rows, vectors, panels) ((rows) + 16 * (vectors) + 128 * (panels))
+#define TILE(rows, vectors, panels)                                                                                    \
+    case TILE_KEY(rows, vectors, panels): FN(tile)(rows, vectors, panels, p, a, w, start, out); break
+#define TILES_1_TO_3(vectors) TILE(1, vectors, 1); TILE(2, vectors, 1); TILE(3, vectors, 1)
+
+static void FN(run_tile)(int rows, int vectors, int panels, const fastrnn_product *p, const REAL *a, const REAL *w,
+                         const REAL *start, REAL *out) {
+    switch (TILE_KEY(rows, vectors, panels)) {
+        TILES_1_TO_3(1); TILE(4, 1, 1); TILE(5, 1, 1); TILE(6, 1, 1); TILE(7, 1, 1); TILE(8, 1, 1);
+        TILES_1_TO_3(2); TILE(4, 2, 1); TILE(5, 2, 1); TILE(6, 2, 1);
+        TILES_1_TO_3(3); TILE(4, 3, 1); TILE(1, 3, 2); TILE(1, 3, 3);
+        TILES_1_TO_3(4); TILE(1, 4, 2); TILE(1, 4, 3);
+#if VECTOR_BYTES == 64
+        TILE(7, 2, 1); TILE(8, 2, 1);
+        TILE(5, 3, 1); TILE(6, 3, 1); TILE(7, 3, 1); TILE(8, 3, 1);
+        TILE(4, 4, 1); TILE(5, 4, 1); TILE(6, 4, 1);
+#endif
+    }
+}
+
+/* A piece of the result: rows from `row`, vectors from `vector`, counted over the whole width. */
+typedef struct {
+    fastrnn_size row, vector;
+    int rows, vectors;
+} FN(piece);
+
+/* All tiles, panel by panel; `finish` is called behind each, while its results are in the nearest cache. */
+INLINE void FN(product_then)(const fastrnn_product *p, void (*finish)(const void *, FN(piece)), const void *context) {
+    const fastrnn_size full_panels = p->vectors / p->panel;
+    for (fastrnn_size done = 0; done < p->vectors;) {
+        const fastrnn_size panel = done / p->panel, left = p->vectors - done;
+        const int vectors = (int)(left < p->panel ? left : p->panel);
+        int panels = 1;
+        if (p->rows == 1 && vectors >= 3 && panel < full_panels)
+            panels = (int)(full_panels - panel < TILE_PANELS ? full_panels - panel : TILE_PANELS);
+        const REAL *w = (const REAL *)p->w + done * p->depth * W;
+        for (fastrnn_size row = 0; row < p->rows;) {
+            /* even shares: 4 rows are 2 + 2, not 3 + 1 */
+            const fastrnn_size rows_left = p->rows - row, most = FN(tile_rows)[vectors];
+            const fastrnn_size tiles = (rows_left + most - 1) / most;
+            const int rows = (int)((rows_left + tiles - 1) / tiles);
+            FN(run_tile)(rows, vectors, panels, p, (const REAL *)p->a + row * p->a_stride, w,
+                         (const REAL *)p->start + row * p->start_stride + panel * p->start_panel,
+                         (REAL *)p->out + row * p->out_stride + panel * p->out_panel);
+            finish(context, (FN(piece)){row, done, rows, panels * vectors});
+            row += rows;
+        }
+        done += panels * vectors;
+    }
+}
+
+INLINE void FN(nothing_more)(const void *context, FN(piece) piece) { (void)context, (void)piece; }
+
+static void FN(product)(const fastrnn_product *p) { FN(product_then)(p, FN(nothing_more), NULL); }
+
+/* out (n,) = start (n,) + a (depth,) · w (depth, n) with w as the user holds it: one pass over w from end to end,
+ * four rows of w at a time so that out is loaded and stored once for each four. */
+INLINE void FN(add_rows)(const int count, const REAL *a, const REAL *w, REAL *out, fastrnn_size n) {
+    fastrnn_size j = 0;
+    for (; j + W <= n; j += W) {
+        VEC sum = LOAD(out + j);
+#pragma GCC unroll 4
+        for (int k = 0; k < count; k++) sum += ALL(a[k]) * LOAD(w + k * n + j);
+        STORE(out + j, sum);
+    }
+    if (j < n) {
+        VEC sum = FN(load_part)(out + j, n - j);
+        for (int k = 0; k < count; k++) sum += ALL(a[k]) * FN(load_part)(w + k * n + j, n - j);
+        FN(store_part)(out + j, sum, n - j);
+    }
+}
+
+static void FN(product_row)(const void *a, const void *w, const void *start, void *out, fastrnn_size depth,
+                            fastrnn_size n) {
+    fastrnn_size k = 0;
+    if (out != start) memcpy(out, start, (size_t)n * sizeof(REAL));
+    for (; k + 4 <= depth; k += 4) FN(add_rows)(4, (const REAL *)a + k, (const REAL *)w + k * n, out, n);
+    for (; k < depth; k++) FN(add_rows)(1, (const REAL *)a + k, (const REAL *)w + k * n, out, n);
+}
+
+/* sums (columns,) += the columns of a (rows, columns), columns a multiple of W */
+static void FN(add_column_sums)(const void *a, fastrnn_size rows, fastrnn_size columns, void *sums) {
+    for (fastrnn_size j = 0; j < columns; j += W) {
+        VEC sum = {0};
+        for (fastrnn_size r = 0; r < rows; r++) sum += LOAD((const REAL *)a + r * columns + j);
+        STORE((REAL *)sums + j, LOAD((REAL *)sums + j) + sum);
+    }
+}
+
+#undef TILE
+#undef TILE_KEY
+#undef TILES_1_TO_3
+#undef TILE_PANELS

@@ -1,0 +1,44 @@
+"""Recurrent networks for NumPy at the speed of the machine.
+
+The functions of `fastrnn.functional` (``rnn_forward``, ``lstm_forward``, ``gru_forward`` and their backward functions) are the
+drop-in for a NumPy loop; `fastrnn.layers` and `fastrnn.training` build and train models; `fastrnn.forecasting` forecasts time
+series; `fastrnn.reference` is the same arithmetic in plain NumPy, to be read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._config import show_config
+from ._version import __version__
+from .functional import *  # noqa: F403
+from .functional import __all__ as _functional_names
+
+if TYPE_CHECKING:
+    from . import datasets, forecasting, functional, layers, reference, training
+    from .layers import *  # noqa: F403
+    from .storage import load
+    from .training import *  # noqa: F403
+
+# What is not needed by the functions is imported when it is first asked for: `import fastrnn` stays as light as NumPy's.
+_MODULES = ("datasets", "forecasting", "functional", "layers", "reference", "storage", "training")
+_PUBLIC_FROM = ("layers", "training", "storage")
+
+__all__ = ["__version__", "show_config", *_functional_names]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if not name.startswith("_"):
+        for module in map(import_module, (f"{__name__}.{part}" for part in _PUBLIC_FROM)):
+            if name in module.__all__:
+                value = globals()[name] = getattr(module, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

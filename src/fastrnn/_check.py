@@ -1,0 +1,328 @@
+"""Every coercion and every error message of fastrnn.
+
+A function here takes a name and a value, returns the value in the form the code below it wants, or raises
+``ValueError``/``TypeError`` with one sentence: the argument, what was expected, what came.  Nothing is ever written to.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "as_bool_mask",
+    "as_float_array",
+    "as_int_vector",
+    "as_real_array",
+    "boolean",
+    "choice",
+    "float_dtype",
+    "integer",
+    "not_built",
+    "number",
+    "require_finite",
+    "require_shape",
+    "sequence_arguments",
+    "upstream_gradient",
+]
+
+
+def _shown(value: Any) -> str:
+    """A value as an error message shows it: short, on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def not_built(what: str, instead: str = "") -> NotImplementedError:
+    """The error for an option that has a name but no implementation yet."""
+    return NotImplementedError(f"{what} is not built yet" + (f"; {instead}" if instead else ""))
+
+
+def choice(name: str, value: Any, options: Collection[str]) -> str:
+    """One of a fixed set of strings."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected one of {', '.join(map(repr, options))}, got {_shown(value)}")
+    if value not in options:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, options))}, got {value!r}")
+    return value
+
+
+def boolean(name: str, value: Any) -> bool:
+    """A true or false, Python's or NumPy's."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {_shown(value)}")
+    return bool(value)
+
+
+def integer(name: str, value: Any, minimum: int | None = None, maximum: int | None = None) -> int:
+    """An integer within bounds (both included); a bool is not one."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    try:
+        result = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {_shown(value)} of type {type(value).__name__}") from None
+    if minimum is not None and result < minimum:
+        raise ValueError(f"{name}: expected an integer >= {minimum}, got {result}")
+    if maximum is not None and result > maximum:
+        raise ValueError(f"{name}: expected an integer <= {maximum}, got {result}")
+    return result
+
+
+def number(
+    name: str,
+    value: Any,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    *,
+    open_minimum: bool = False,
+    open_maximum: bool = False,
+) -> float:
+    """A finite real number within bounds; ``open_...`` leaves the bound itself out."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.floating, np.integer)):
+        raise TypeError(f"{name}: expected a number, got {_shown(value)} of type {type(value).__name__}")
+    result = float(value)
+    if not math.isfinite(result):
+        raise ValueError(f"{name}: expected a finite number, got {result}")
+    low = minimum is not None and (result < minimum or (open_minimum and result == minimum))
+    high = maximum is not None and (result > maximum or (open_maximum and result == maximum))
+    if low or high:
+        bounds = [f"{'>' if open_minimum else '>='} {minimum:g}"] if minimum is not None else []
+        bounds += [f"{'<' if open_maximum else '<='} {maximum:g}"] if maximum is not None else []
+        raise ValueError(f"{name}: expected a number {' and '.join(bounds)}, got {result:g}")
+    return result
+
+
+def _real_array(name: str, value: Any) -> np.ndarray:
+    """Any array-like of real numbers as an array; complex, object, string and ragged input raise."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array of numbers, got a ragged sequence ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
+    return array
+
+
+def float_dtype(**arrays: Any) -> np.dtype:
+    """float32 if every float argument is float32 (integers follow), otherwise float64.  None is passed over."""
+    kinds = [_real_array(name, value).dtype for name, value in arrays.items() if value is not None]
+    floats = [kind for kind in kinds if kind.kind == "f"]
+    single = bool(floats) and all(kind.itemsize == 4 for kind in floats)  # in any byte order
+    return np.dtype(np.float32 if single else np.float64)
+
+
+def as_float_array(name: str, value: Any, dtype: np.dtype | type, ndim: int | Iterable[int] | None = None) -> np.ndarray:
+    """A C-contiguous, aligned, native array of `dtype`; no copy is made where none is needed."""
+    array = _real_array(name, value) if type(value) is not np.ndarray or value.dtype != dtype else value
+    if ndim is not None:
+        ranks = (ndim,) if isinstance(ndim, int) else tuple(ndim)
+        if array.ndim not in ranks:
+            wanted = " or ".join(f"{rank}-D" for rank in ranks)
+            raise ValueError(f"{name}: expected {wanted}, got {array.ndim}-D with shape {array.shape}")
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned and array.dtype.isnative:
+        return array
+    return np.require(array, dtype=dtype, requirements=["C", "A"])
+
+
+def require_shape(name: str, array: np.ndarray, expected: tuple[int, ...], formula: str = "") -> np.ndarray:
+    """The array itself if it has the expected shape; `formula` says where the sizes come from."""
+    if array.shape != expected:
+        origin = f"{formula} = " if formula else ""
+        raise ValueError(f"{name}: expected shape {origin}{expected}, got {array.shape}")
+    return array
+
+
+def require_finite(name: str, array: np.ndarray) -> np.ndarray:
+    """The array itself if it holds no NaN and no infinity."""
+    if not np.isfinite(array).all():
+        count = int(array.size - np.isfinite(array).sum())
+        raise ValueError(f"{name}: expected finite numbers, got {count} NaN or infinite of {array.size}")
+    return array
+
+
+def as_int_vector(name: str, value: Any, size: int, minimum: int, maximum: int, formula: str) -> np.ndarray:
+    """A vector of `size` integers between two bounds (both included), as intp."""
+    array = _real_array(name, value)
+    require_shape(name, array, (size,), formula)
+    if array.dtype.kind == "f":
+        require_finite(name, array)
+        if (array != np.floor(array)).any():
+            raise ValueError(f"{name}: expected integers, got {_shown(array.tolist())}")
+    elif array.dtype.kind == "b":
+        raise TypeError(f"{name}: expected integers, got dtype bool")
+    if size and (array.min() < minimum or array.max() > maximum):
+        raise ValueError(
+            f"{name}: expected integers from {minimum} to {maximum}, got {array.min()} to {array.max()}"
+        )
+    return np.ascontiguousarray(array, dtype=np.intp)
+
+
+def as_bool_mask(name: str, value: Any, shape: tuple[int, ...], formula: str) -> np.ndarray:
+    """A boolean array of the given shape; numbers are refused, because 0/1 and index masks look alike."""
+    array = np.asarray(value)
+    if array.dtype != np.bool_:
+        raise TypeError(f"{name}: expected a boolean array, got dtype {array.dtype}")
+    require_shape(name, array, shape, formula)
+    return np.ascontiguousarray(array)
+
+
+# ---- the arguments of the recurrent functions ------------------------------------------------------------------------
+
+_ACTIVATIONS_TO_COME = (
+    "hard_sigmoid", "hard_tanh", "softsign", "softplus", "elu", "selu", "leaky_relu", "thresholded_relu", "gelu", "silu",
+    "exponential", "affine", "scaled_tanh",
+)  # fmt: skip
+_OPTIONS_TO_COME = (
+    "peephole", "w_proj", "output_activation", "clip", "cell_clip", "coupled", "zoneout_mask",
+)  # fmt: skip
+
+
+def activation(name: str, value: Any, built: Collection[str]) -> str:
+    """The name of an activation that the kernels have."""
+    kind = value[0] if isinstance(value, tuple) and value else value
+    if kind in _ACTIVATIONS_TO_COME:
+        raise not_built(f"{name}={value!r}", f"there are {', '.join(map(repr, built))}")
+    return choice(name, value, built)
+
+
+def no_options(function: str, options: dict[str, Any]) -> None:
+    """Refuse keywords that a function does not take, telling the unbuilt from the unknown."""
+    for name, value in options.items():
+        if name not in _OPTIONS_TO_COME:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+        if value is not None and value is not False:
+            raise not_built(f"{function}({name}=...)")
+
+
+class SequenceArguments(NamedTuple):
+    """The arguments of a recurrent function as the engine takes them; x is (B, T, I) whatever the user gave."""
+
+    x: np.ndarray
+    states: tuple[np.ndarray | None, ...]
+    w_x: np.ndarray
+    w_h: np.ndarray
+    b: np.ndarray | None
+    lengths: np.ndarray | None
+    reset_mask: np.ndarray | None
+    single_instance: bool
+
+
+def sequence_arguments(
+    x: Any,
+    states: dict[str, Any],
+    w_x: Any,
+    w_h: Any,
+    b: Any,
+    *,
+    gates: int,
+    bias_rows: int | None = None,
+    lengths: Any = None,
+    reset_mask: Any = None,
+) -> SequenceArguments:
+    """Check the arguments of a recurrent function over a sequence against one another.
+
+    `states` maps the names of the initial states to their values; the bias is (G*H,) or (bias_rows, G*H).
+    """
+    dtype = float_dtype(x=x, **states, w_x=w_x, w_h=w_h, b=b)
+    shape = np.shape(x)
+    if len(shape) not in (2, 3):
+        raise ValueError(f"x: expected 2-D (T, I) or 3-D (B, T, I), got {len(shape)}-D with shape {shape}")
+    single_instance = len(shape) == 2
+    batch, time, inputs = (1, *shape) if single_instance else shape
+    if time == 0 or inputs == 0:
+        raise ValueError(f"x: expected at least one time step and one input, got shape {shape}")
+    return _fitting(
+        x, (batch, time, inputs), states, w_x, w_h, b, gates, bias_rows, lengths, reset_mask, dtype, single_instance
+    )
+
+
+def step_arguments(
+    x_t: Any, states: dict[str, Any], w_x: Any, w_h: Any, b: Any, *, gates: int, bias_rows: int | None = None
+) -> SequenceArguments:
+    """The same for a single step: x_t is (I,) or (B, I), and becomes a sequence of one step."""
+    dtype = float_dtype(x_t=x_t, **states, w_x=w_x, w_h=w_h, b=b)
+    shape = np.shape(x_t)
+    if len(shape) not in (1, 2):
+        raise ValueError(f"x_t: expected 1-D (I,) or 2-D (B, I), got {len(shape)}-D with shape {shape}")
+    batch, inputs = (1, *shape) if len(shape) == 1 else shape
+    if inputs == 0:
+        raise ValueError(f"x_t: expected at least one input, got shape {shape}")
+    x_t = as_float_array("x_t", x_t, dtype)
+    return _fitting(
+        x_t, (batch, 1, inputs), states, w_x, w_h, b, gates, bias_rows, None, None, dtype, len(shape) == 1
+    )
+
+
+def _fitting(
+    x: Any,
+    shape: tuple[int, int, int],
+    states: dict[str, Any],
+    w_x: Any,
+    w_h: Any,
+    b: Any,
+    gates: int,
+    bias_rows: int | None,
+    lengths: Any,
+    reset_mask: Any,
+    dtype: np.dtype,
+    single_instance: bool,
+) -> SequenceArguments:
+    """Weights, states and masks that fit x and one another; `shape` is (B, T, I)."""
+    batch, time, inputs = shape
+    w_h = as_float_array("w_h", w_h, dtype, 2)
+    units = w_h.shape[0]
+    wide = gates * units
+    columns = "H" if gates == 1 else f"{gates}*H"
+    if units == 0:
+        raise ValueError(f"w_h: expected at least one unit, got shape {w_h.shape}")
+    require_shape("w_h", w_h, (units, wide), f"(H, {columns})")
+    w_x = require_shape("w_x", as_float_array("w_x", w_x, dtype, 2), (inputs, wide), f"(I, {columns})")
+    if b is not None:
+        expected, formula = ((wide,), f"({columns},)") if bias_rows is None else ((bias_rows, wide), f"({bias_rows}, {columns})")
+        b = require_shape("b", as_float_array("b", b, dtype), expected, formula)
+    require_addressable(batch, time, inputs, wide, dtype)
+    row, formula = ((units,), "(H,)") if single_instance else ((batch, units), "(B, H)")
+    checked = tuple(
+        None if value is None else require_shape(name, as_float_array(name, value, dtype), row, formula)
+        for name, value in states.items()
+    )
+    if lengths is not None:
+        if single_instance and np.ndim(lengths) == 0:
+            lengths = [lengths]
+        lengths = as_int_vector("lengths", lengths, batch, 0, time, "(B,)")
+    if reset_mask is not None:
+        rows, formula = ((time,), "(T,)") if single_instance else ((batch, time), "(B, T)")
+        reset_mask = as_bool_mask("reset_mask", reset_mask, rows, formula)
+    x = as_float_array("x", x, dtype).reshape(shape)
+    return SequenceArguments(x, checked, w_x, w_h, b, lengths, reset_mask, single_instance)
+
+
+def require_addressable(batch: int, time: int, inputs: int, wide: int, dtype: np.dtype) -> None:
+    """Refuse sizes whose workspace could not be addressed; `wide` is G*H."""
+    most = 2**31 - 65
+    for name, value in (("I", inputs), ("G*H", wide)):
+        if value > most:
+            raise ValueError(f"{name}: expected at most {most}, got {value}")
+    if batch * time * (inputs + 2 * (wide + 256)) * dtype.itemsize >= 2**62:
+        raise ValueError(f"x: B*T*(I + G*H) = {batch}*{time}*({inputs} + {wide}) values cannot be addressed")
+
+
+def upstream_gradient(name: str, value: Any, shape: tuple[int, ...], formula: str, dtype: np.dtype) -> np.ndarray | None:
+    """A gradient that comes from the loss, in the type of what it belongs to; None stays None."""
+    if value is None:
+        return None
+    array = _real_array(name, value)
+    require_shape(name, array, shape, formula)
+    return as_float_array(name, array, dtype)
+
+
+def as_real_array(name: str, value: Any) -> np.ndarray:
+    """An array of real numbers in the type it has."""
+    return _real_array(name, value)

@@ -1,0 +1,88 @@
+# The C kernels as Cython sees them: csrc/fastrnn.h, declaration for declaration.
+
+cdef extern from "fastrnn.h" nogil:
+    enum:
+        FASTRNN_ACTIVATIONS
+
+    const char *fastrnn_activation_names[]
+
+    ctypedef struct fastrnn_cell:
+        const char *name
+        int gates
+        int slots
+        int cell_state
+        int additive
+        int gated
+
+    const int fastrnn_cell_count
+    const fastrnn_cell fastrnn_cells[]
+
+    ctypedef struct fastrnn_pack:
+        Py_ssize_t rows, units
+        int gates
+        const void *w
+        void *packed
+
+    ctypedef struct fastrnn_product:
+        Py_ssize_t rows, depth, vectors
+        int panel
+        const void *a
+        Py_ssize_t a_stride
+        const void *w
+        const void *start
+        Py_ssize_t start_stride, start_panel
+        void *out
+        Py_ssize_t out_stride, out_panel
+
+    ctypedef struct fastrnn_forward:
+        Py_ssize_t rows, units
+        int activation, recurrent_activation
+        const void *h_prev
+        const void *c_prev
+        const void *w_h
+        const void *b_h
+        void *products
+        void *gates
+        void *h
+        void *c
+
+    ctypedef struct fastrnn_backward:
+        Py_ssize_t rows, units
+        int activation, recurrent_activation
+        const void *gates
+        const void *h_prev
+        const void *c_prev
+        const void *w_ht
+        void *dh
+        void *dc
+        void *dgx
+        void *dgh
+
+    ctypedef struct fastrnn_kernels:
+        int width
+        int (*panel_vectors)(int gates) noexcept nogil
+        void (*pack)(const fastrnn_pack *) noexcept nogil
+        void (*pack_transposed)(const fastrnn_pack *) noexcept nogil
+        void (*to_blocks)(const void *row, void *blocks, Py_ssize_t units, int gates, int slots) noexcept nogil
+        void (*from_blocks)(const void *blocks, void *w, Py_ssize_t rows, Py_ssize_t units, int gates) noexcept nogil
+        void (*product)(const fastrnn_product *) noexcept nogil
+        void (*product_row)(const void *a, const void *w, const void *start, void *out, Py_ssize_t depth, Py_ssize_t n) noexcept nogil
+        void (**forward)(const fastrnn_forward *) noexcept nogil
+        void (**backward)(const fastrnn_backward *) noexcept nogil
+        void (*gather)(void *to, Py_ssize_t to_stride, const void *source, const Py_ssize_t *origin, Py_ssize_t shift,
+                       Py_ssize_t rows, Py_ssize_t width) noexcept nogil
+        void (*gather_add)(void *to, Py_ssize_t to_stride, const void *source, const Py_ssize_t *origin,
+                           Py_ssize_t shift, Py_ssize_t rows, Py_ssize_t width) noexcept nogil
+        void (*scatter)(const void *source, Py_ssize_t source_stride, void *to, const Py_ssize_t *origin,
+                        Py_ssize_t shift, Py_ssize_t rows, Py_ssize_t width) noexcept nogil
+        void (*add_column_sums)(const void *a, Py_ssize_t rows, Py_ssize_t columns, void *sums) noexcept nogil
+        void (*activate)(int activation, const void *x, void *y, Py_ssize_t n) noexcept nogil
+
+    ctypedef struct fastrnn_isa:
+        const char *name
+        const fastrnn_kernels *f32
+        const fastrnn_kernels *f64
+
+    int fastrnn_isa_count()
+    const fastrnn_isa *fastrnn_isa_at(int i)
+    int fastrnn_isa_supported(int i)

@@ -1,0 +1,362 @@
+"""A CSV file as an evenly spaced series, with a record of all that was missing.
+
+The rules, in the order in which they are applied:
+
+1. *Time.* Rows are sorted by time. The time step is the commonest distance between neighbours; each row goes to the
+   nearest step, and where several rows fall on one step the last of them in the file counts. Times with an offset from
+   UTC are converted to UTC. Without a time column the order of the rows is the time.
+2. *Columns.* A column that is mostly numbers must be all numbers. A column of text with at most 12 different values
+   becomes one column of 0 and 1 per value; other text is left out.
+3. *Gaps.* A missing step or value is filled **from its past alone**, so that no forecast sees what came after: up to
+   three missing steps in a row repeat the last known value; a longer gap repeats the value one season before. What is
+   missing before the first known value takes that value. A filled target is never counted: neither in training as a
+   target, nor in a test error.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .calendar import TimeStep, default_season, infer_time_step
+
+__all__ = ["Series", "fill_gaps", "read_csv"]
+
+SHORT_GAP = 3
+MOST_CATEGORIES = 12
+TIME_NAMES = ("timestamp", "datetime", "time", "date", "ds")
+
+
+@dataclass(frozen=True)
+class Series:
+    """An evenly spaced series: the target and what else was read, gaps filled.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Names of the columns of `values`; the target is the first.
+    values : (N, C) float64 array
+        Gaps filled.
+    known : (N, C) bool array
+        True where `values` was read, False where it was filled.
+    time : (N,) datetime64[us] array or None
+    step : TimeStep or None
+    season : int
+        Steps in a season, inferred from the time step unless it was given; 1 if there is none.
+    source : str
+        Where it was read from.
+    notes : tuple of str
+        What was missing and what was done about it, one sentence each.
+    """
+
+    columns: tuple[str, ...]
+    values: np.ndarray
+    known: np.ndarray
+    time: np.ndarray | None
+    step: TimeStep | None
+    season: int
+    source: str
+    notes: tuple[str, ...]
+
+    @property
+    def target(self) -> str:
+        """The name of the target."""
+        return self.columns[0]
+
+    @property
+    def y(self) -> np.ndarray:
+        """The target (N,), gaps filled."""
+        return self.values[:, 0]
+
+    @property
+    def X(self) -> np.ndarray:
+        """The other columns (N, C - 1), gaps filled."""
+        return self.values[:, 1:]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def read_csv(
+    path: str | os.PathLike[str], target: str | None = None, time: str | None = None, season: int | None = None
+) -> Series:
+    """Read a series from a CSV file with a header line; the rules stand at the top of this module.
+
+    Parameters
+    ----------
+    path : path
+    target : str, optional
+        The column to forecast; by default the first column of numbers.
+    time : str, optional
+        The column of times; by default a column called timestamp, datetime, time, date or ds, or else the first column
+        of text that reads as times.
+    season : int, optional
+        Steps in a season; by default inferred from the time step.
+
+    Returns
+    -------
+    Series
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        With one sentence that says what is wrong and what to do.
+    """
+    pd = _pandas()
+    frame = _read_frame(pd, os.fspath(path))
+    notes: list[str] = []
+    time_column = _find_time_column(pd, frame, time, target)
+    moments = None if time_column is None else _parse_times(pd, frame[time_column], notes)
+    columns = frame.drop(columns=[] if time_column is None else [time_column])
+    names, values = _as_numbers(pd, columns, target, notes)
+
+    step = None
+    if moments is not None:
+        moments, values, step = _on_a_grid(moments, values, notes)
+    known = np.isfinite(values)
+    infinite = int(np.isinf(values).sum())
+    if infinite:
+        notes.append(f"{infinite} infinite values were taken as missing")
+    _require_target(names[0], values[:, 0], known[:, 0])
+    season = default_season(step, len(values)) if season is None else season
+    notes += _describe_gaps(names, known, season, moments)
+    return Series(
+        columns=names,
+        values=fill_gaps(values, known, season),
+        known=known,
+        time=moments,
+        step=step,
+        season=season,
+        source=os.fspath(path),
+        notes=tuple(notes),
+    )
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ImportError('reading a CSV needs pandas: pip install "fastrnn[forecast]"') from None
+    return pd
+
+
+def _read_frame(pd: Any, path: str) -> Any:
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such file; give the path of a CSV file with a header line")
+    if os.path.isdir(path):
+        raise ValueError(f"{path}: is a directory; give the path of a CSV file with a header line")
+    try:
+        frame = pd.read_csv(path, skipinitialspace=True, low_memory=False)
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path}: is empty; it needs a header line and rows of numbers") from None
+    except pd.errors.ParserError as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
+        raise ValueError(f"{path}: is not a readable CSV ({reason}); use commas and one line per row") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not text in UTF-8; save it as a UTF-8 CSV") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(frame) == 0:
+        raise ValueError(f"{path}: has a header but no rows; it needs rows of numbers")
+    return frame
+
+
+def _list(names: Any) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+
+
+def _is_text(pd: Any, column: Any) -> bool:
+    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
+
+
+def _line(column: Any, where: np.ndarray) -> int:
+    """The line of the file (the header is line 1) on which the first True of `where` stands."""
+    return int(column.index[int(np.argmax(where))]) + 2
+
+
+def _to_times(pd: Any, column: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas warns when it finds no single format; what it can't read is NaT
+        return pd.to_datetime(column, errors="coerce", utc=True)
+
+
+def _find_time_column(pd: Any, frame: Any, time: str | None, target: str | None) -> str | None:
+    if time is not None:
+        if time not in frame.columns:
+            raise ValueError(f"--time: no column {time!r}; the columns are {_list(frame.columns)}")
+        return time
+    candidates = [name for name in frame.columns if name != target and _is_text(pd, frame[name])]
+    for name in candidates:
+        if name.strip().lower() in TIME_NAMES:
+            return str(name)
+    for name in candidates:
+        sample = frame[name].dropna().head(100)
+        if len(sample) and _to_times(pd, sample).notna().mean() > 0.5:
+            return str(name)
+    return None
+
+
+def _parse_times(pd: Any, column: Any, notes: list[str]) -> np.ndarray:
+    """The column as UTC moments (N,) datetime64[us]."""
+    if not _is_text(pd, column):
+        raise ValueError(
+            f"--time: column {column.name!r} holds plain numbers, expected times such as 2011-01-31T23:00; "
+            "name another column or leave it out"
+        )
+    parsed = _to_times(pd, column)
+    bad = parsed.isna().to_numpy()
+    if bad.any():
+        line = _line(column, bad)
+        shown = column.iloc[line - 2]
+        raise ValueError(
+            f"column {column.name!r}, line {line}: {'no time' if shown != shown else repr(shown)}, expected a time such "
+            f"as 2011-01-31T23:00 ({int(bad.sum())} of {len(bad)} cannot be read); correct it or name another --time"
+        )
+    if column.astype(str).str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).any():
+        notes.append("times were converted to UTC")
+    return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+
+
+def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Every usable column as float64, the target first."""
+    columns: dict[str, np.ndarray] = {}
+    if target is not None and target not in frame.columns:
+        raise ValueError(f"--target: no column {target!r}; the columns are {_list(frame.columns)}")
+    for name in frame.columns:
+        column = frame[name]
+        if not _is_text(pd, column):
+            columns[str(name)] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            continue
+        numbers = pd.to_numeric(column, errors="coerce")
+        text = (numbers.isna() & column.notna()).to_numpy()
+        if name == target or numbers.notna().sum() > text.sum():
+            line = _line(column, text)
+            raise ValueError(
+                f"column {name!r}, line {line}: {column.iloc[line - 2]!r}, expected a number ({int(text.sum())} of "
+                f"{len(text)} are text); correct it, or leave it empty if the value is missing"
+            )
+        categories = sorted(column.dropna().unique())
+        if len(categories) > MOST_CATEGORIES:
+            notes.append(f"column {name!r} is text with {len(categories)} different values: left out")
+            continue
+        notes.append(f"column {name!r} is text: one column of 0 and 1 for each of {_list(categories)}")
+        for category in categories:
+            indicator = (column == category).to_numpy(dtype=np.float64)
+            columns[f"{name}={category}"] = np.where(column.isna().to_numpy(), np.nan, indicator)
+    if target is None:
+        target = next((str(name) for name in frame.columns if str(name) in columns), None)
+        if target is None:
+            raise ValueError(f"no column of numbers to forecast; the columns are {_list(frame.columns)}")
+        notes.append(f"no --target given: {target!r}, the first column of numbers")
+    empty = [name for name, values in columns.items() if name != target and not np.isfinite(values).any()]
+    if empty:
+        notes.append(f"nothing in {_list(empty)}: left out")
+    names = (target, *(name for name in columns if name != target and name not in empty))
+    return names, np.stack([columns[name] for name in names], axis=1)
+
+
+def _on_a_grid(
+    time: np.ndarray, values: np.ndarray, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray, TimeStep]:
+    """Rows sorted and moved to an even grid; steps without a row are NaN."""
+    if (np.diff(time) < np.timedelta64(0, "us")).any():
+        notes.append("rows were sorted by time")
+    order = np.argsort(time, kind="stable")
+    time, values = time[order], values[order]
+    distinct = np.unique(time)
+    if distinct.size < 2:
+        raise ValueError("the times are all the same; a series needs a row for each step of time")
+    step = infer_time_step(distinct)
+    index = step.index(time, time[0])
+    steps = int(index[-1]) + 1
+    if steps > 10 * len(distinct) + 100:
+        raise ValueError(
+            f"the times are too uneven: a commonest step of {step} makes {steps} steps of {len(distinct)} rows; "
+            "resample the file to even steps"
+        )
+    last_of_step = np.append(np.diff(index) > 0, True)
+    repeated = int((~last_of_step).sum())
+    if repeated:
+        notes.append(f"{repeated} rows fall on a step that has another row: the last in the file counts")
+    grid = step.moments(time[0], np.arange(steps))
+    moved = int((grid[index] != time).sum())
+    if moved:
+        notes.append(f"{moved} rows were moved to the nearest step of {step}")
+    even = np.full((steps, values.shape[1]), np.nan)
+    even[index[last_of_step]] = values[last_of_step]
+    return grid, even, step
+
+
+def _require_target(name: str, values: np.ndarray, known: np.ndarray) -> None:
+    if not known.any():
+        raise ValueError(f"column {name!r}: holds no number at all; name another --target")
+    if np.ptp(values[known]) == 0:
+        raise ValueError(
+            f"column {name!r}: is {values[known][0]:g} in every row, there is nothing to forecast; name another --target"
+        )
+
+
+def _runs(missing: np.ndarray) -> list[tuple[int, int]]:
+    """Start and stop of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8)))
+    return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _describe_gaps(names: tuple[str, ...], known: np.ndarray, season: int, time: np.ndarray | None) -> list[str]:
+    """One sentence for the steps without any value, one for the columns that miss more than those."""
+    notes = []
+    absent = ~known.any(axis=1)
+    if absent.any():
+        runs = _runs(absent)
+        longest = max(runs, key=lambda run: run[1] - run[0])
+        where = "" if time is None else f", the longest from {np.datetime_as_string(time[longest[0]], unit='m')}"
+        gaps = "1 gap" if len(runs) == 1 else f"{len(runs)} gaps"
+        size = f"{longest[1] - longest[0]} step" + ("s" if longest[1] - longest[0] > 1 else "")
+        notes.append(f"{int(absent.sum())} of {len(known)} steps are missing in {gaps}{where} ({size})")
+    more = (~known & ~absent[:, None]).sum(axis=0)
+    if more.any():
+        notes.append("missing values: " + _list(f"{more[i]} of {names[i]}" for i in np.flatnonzero(more)))
+    if notes:
+        longer = f", in longer ones the value {season} steps before" if season > 1 else ""
+        notes.append(f"filled from the past alone: the last value in gaps of up to {SHORT_GAP} steps{longer}")
+    return notes
+
+
+def fill_gaps(values: np.ndarray, known: np.ndarray, season: int) -> np.ndarray:
+    """Fill what is not known from what was known before it; a new array.
+
+    A run of up to three unknown values repeats the last known one; in a longer run each value is the one a `season`
+    before (itself filled, if need be), or the last known one if the series is not that old.  Unknown values at the very
+    beginning become the first known one.
+
+    Parameters
+    ----------
+    values : (N, C) float array
+    known : (N, C) bool array
+    season : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> values = np.array([[1.0], [2.0], [np.nan], [4.0]])
+    >>> fill_gaps(values, np.isfinite(values), season=1).ravel()
+    array([1., 2., 2., 4.])
+    """
+    filled = np.array(values, dtype=np.float64)
+    for column in range(filled.shape[1]):
+        series = filled[:, column]
+        for start, stop in _runs(~known[:, column]):
+            if start == 0:
+                series[:stop] = series[stop] if stop < len(series) else 0.0
+            elif stop - start <= SHORT_GAP or season <= 1:
+                series[start:stop] = series[start - 1]
+            else:
+                last = series[start - 1]
+                for t in range(start, stop):
+                    series[t] = series[t - season] if t >= season else last
+    return filled

@@ -1,0 +1,127 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastrnn import _check
+from fastrnn.layers.activations import ACTIVATIONS
+from fastrnn.layers.base import Layer, Shape
+from fastrnn.layers.initializers import Initializer, checked_initializer, get_initializer
+
+__all__ = ["Dense"]
+
+
+class _DenseCache(NamedTuple):
+    x: np.ndarray
+    out: np.ndarray
+
+
+class Dense(Layer):
+    """``out = activation(x·w + b)`` on the last axis, so a batch of sequences is taken as it is.
+
+    Parameters
+    ----------
+    units : int
+        Size of the last axis of the output.
+    activation : {"linear", "relu", "sigmoid", "tanh"} or None
+        None is linear.
+    use_bias : bool
+    kernel_initializer, bias_initializer : str or Initializer
+    dtype : {"float32", "float64"}
+        What the layer computes in; the input is cast to it.
+    seed : int, optional
+        Seed of the first weights; None draws fresh ones.
+
+    Notes
+    -----
+    Parameters: ``w`` (I, units), ``b`` (units,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrnn.layers import Dense
+    >>> Dense(3, seed=0)(np.ones((32, 50, 20))).shape
+    (32, 50, 3)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | None = None,
+        *,
+        use_bias: bool = True,
+        kernel_initializer: str | Initializer = "glorot_uniform",
+        bias_initializer: str | Initializer = "zeros",
+        dtype: Any = "float32",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__("float32" if dtype is None else dtype, seed)
+        self.units = _check.integer("units", units, 1)
+        self.activation = None if activation is None else _check.choice("activation", activation, ACTIVATIONS)
+        self.use_bias = _check.boolean("use_bias", use_bias)
+        self.kernel_initializer = checked_initializer("kernel_initializer", kernel_initializer)
+        self.bias_initializer = checked_initializer("bias_initializer", bias_initializer)
+
+    def initial_parameters(self, input_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        params = {"w": get_initializer("kernel_initializer", self.kernel_initializer)((input_size, self.units), self.dtype, rng)}
+        if self.use_bias:
+            params["b"] = get_initializer("bias_initializer", self.bias_initializer)((self.units,), self.dtype, rng)
+        return params
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def forward(
+        self, x: Any, *, training: bool = False, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, _DenseCache]:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        x : array_like (..., I)
+        training, rng
+            Without effect.
+
+        Returns
+        -------
+        out : ndarray (..., units)
+        cache
+            For `backward`.
+        """
+        x = self._input(x)
+        rows = x.reshape(-1, x.shape[-1])
+        out = rows @ self.params["w"]  # out (N, units) = rows (N, I) · w (I, units)
+        if self.use_bias:
+            out += self.params["b"]
+        out = ACTIVATIONS[self.activation or "linear"].value(out).reshape(*x.shape[:-1], self.units)
+        return out, _DenseCache(x, out)
+
+    def backward(
+        self, dout: Any, cache: _DenseCache, dfinal_state: None = None
+    ) -> tuple[np.ndarray, dict[str, np.ndarray], None]:
+        """Gradients by the input and the parameters.
+
+        Parameters
+        ----------
+        dout : array_like (..., units)
+        cache
+            What `forward` returned.
+
+        Returns
+        -------
+        dx : ndarray (..., I)
+        grads : dict of str to ndarray
+        dstate : None
+        """
+        self._no_state(dfinal_state)
+        dout = _check.require_shape("dout", _check.as_float_array("dout", dout, self.dtype), cache.out.shape)
+        da = ACTIVATIONS[self.activation or "linear"].gradient(dout, cache.out).reshape(-1, self.units)
+        rows = cache.x.reshape(-1, cache.x.shape[-1])
+        grads = {"w": rows.T @ da}  # dw (I, units) = rows' (I, N) · da (N, units)
+        if self.use_bias:
+            grads["b"] = da.sum(axis=0)
+        dx = da @ self.params["w"].T  # dx (N, I) = da (N, units) · w' (units, I)
+        return dx.reshape(cache.x.shape), grads, None

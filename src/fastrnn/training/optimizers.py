@@ -1,0 +1,442 @@
+"""Optimizers with Keras' names, defaults and formulas.
+
+The weights are updated in place, without a temporary array for each operation: an optimizer owns one scratch buffer.
+Where Keras and the papers (and PyTorch) differ, Keras is followed: Adam adds epsilon to the root of the second moment before
+that is corrected for its bias, RMSprop and Adagrad add it under the root.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastrnn import _check
+from fastrnn.layers.config import Configurable, resolve
+from fastrnn.training.schedules import Schedule, get_schedule
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get_optimizer", "global_norm"]
+
+Slots = dict[str, np.ndarray]
+
+
+class Optimizer(Configurable):
+    """Base class: clipping, learning rate, and what an optimizer remembers of each parameter.
+
+    A subclass writes `create_slots` and `update`.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    clipnorm : float, optional
+        Scale each parameter's gradient down to this L2 norm.
+    clipvalue : float, optional
+        Cut each number of a gradient to [-clipvalue, clipvalue].
+    global_clipnorm : float, optional
+        Scale all gradients together down to this L2 norm.  At most one of the three is given.
+
+    Attributes
+    ----------
+    iterations : int
+        Updates so far.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrnn.training import SGD
+    >>> params = {"w": np.array([1.0, 2.0])}
+    >>> SGD(0.5).apply(params, {"w": np.array([1.0, 0.0])})
+    >>> params["w"].tolist()
+    [0.5, 2.0]
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        get_schedule(learning_rate)
+        self.learning_rate = learning_rate
+        self.clipnorm = _positive_or_none("clipnorm", clipnorm)
+        self.clipvalue = _positive_or_none("clipvalue", clipvalue)
+        self.global_clipnorm = _positive_or_none("global_clipnorm", global_clipnorm)
+        if sum(value is not None for value in (clipnorm, clipvalue, global_clipnorm)) > 1:
+            raise ValueError("clipnorm, clipvalue, global_clipnorm: expected at most one of them")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next update is the first."""
+        self.iterations = 0
+        self._slots: dict[str, Slots] = {}
+        self._buffers: dict[np.dtype, np.ndarray] = {}
+
+    @property
+    def current_learning_rate(self) -> float:
+        """The learning rate of the next update."""
+        return get_schedule(self.learning_rate)(self.iterations)
+
+    def apply(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+        """Update the parameters in place.
+
+        Parameters
+        ----------
+        params : mapping of str to ndarray
+            C-contiguous; the optimizer remembers each under its name.
+        grads : mapping of str to ndarray
+            Same names and shapes; not written to.
+        """
+        if set(params) != set(grads):
+            raise ValueError(f"grads: expected the names {sorted(params)}, got {sorted(grads)}")
+        gradients = {}
+        for name, param in params.items():
+            gradients[name] = _check.as_float_array(name, grads[name], param.dtype)
+            _check.require_shape(f"grads[{name!r}]", gradients[name], param.shape)
+            self._slots_of(name, param)
+        rate = self.current_learning_rate
+        self.iterations += 1
+        for name, gradient in self.clip(gradients).items():
+            param = params[name]
+            self.update(param, gradient, self._slots[name], rate, self._scratch(param))
+
+    def clip(self, grads: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """The gradients after clipping; what need not be clipped is handed back as it is."""
+        if self.clipvalue is not None:
+            return {name: np.clip(g, -self.clipvalue, self.clipvalue) for name, g in grads.items()}
+        if self.clipnorm is not None:
+            return {name: _scaled_to(g, global_norm({name: g}), self.clipnorm) for name, g in grads.items()}
+        if self.global_clipnorm is not None:
+            norm = global_norm(grads)
+            return {name: _scaled_to(g, norm, self.global_clipnorm) for name, g in grads.items()}
+        return grads
+
+    def create_slots(self, param: np.ndarray) -> Slots:
+        """What is remembered of a parameter, before the first update."""
+        raise NotImplementedError
+
+    def update(
+        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
+    ) -> None:
+        """One update in place; `scratch` has the shape of the parameter and any content."""
+        raise NotImplementedError
+
+    def _slots_of(self, name: str, param: np.ndarray) -> Slots:
+        """What is remembered of a parameter, made at its first update."""
+        slots = self._slots.setdefault(name, self.create_slots(param) if name not in self._slots else {})
+        for slot in slots.values():
+            if slot.shape != param.shape or slot.dtype != param.dtype:
+                raise ValueError(
+                    f"{name}: this {type(self).__name__} was used for another parameter of that name, "
+                    f"{slot.dtype}{list(slot.shape)} against {param.dtype}{list(param.shape)}; give each model its own"
+                )
+        return slots
+
+    def _scratch(self, param: np.ndarray) -> np.ndarray:
+        """A buffer of the parameter's shape; all parameters share its memory."""
+        buffer = self._buffers.get(param.dtype)
+        if buffer is None or buffer.size < param.size:
+            buffer = self._buffers[param.dtype] = np.empty(param.size, param.dtype)
+        return buffer[: param.size].reshape(param.shape)
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum: ``m = momentum·m - rate·g; param += m``, Nesterov: ``param += momentum·m - rate·g``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    momentum : float
+        In [0, 1].
+    nesterov : bool
+    clipnorm, clipvalue, global_clipnorm
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.momentum = _check.number("momentum", momentum, 0.0, 1.0)
+        self.nesterov = _check.boolean("nesterov", nesterov)
+
+    def create_slots(self, param: np.ndarray) -> Slots:
+        return {"m": np.zeros_like(param)} if self.momentum else {}
+
+    def update(
+        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
+    ) -> None:
+        step = np.multiply(gradient, rate, out=scratch)
+        if not self.momentum:
+            param -= step
+            return
+        m = slots["m"]
+        m *= self.momentum
+        m -= step
+        if not self.nesterov:
+            param += m
+            return
+        param -= step
+        param += np.multiply(m, self.momentum, out=scratch)
+
+
+class RMSprop(Optimizer):
+    """``v = rho·v + (1 - rho)·g²; param -= rate·g / sqrt(v + epsilon)`` (Hinton, 2012), as in Keras.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    rho : float
+        In [0, 1).
+    momentum : float
+        Above 0 the steps go through ``m = momentum·m + step``.
+    epsilon : float
+    centered : bool
+        Take the square of the mean gradient off v, which makes it a variance.
+    clipnorm, clipvalue, global_clipnorm
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.rho = _check.number("rho", rho, 0.0, 1.0, open_maximum=True)
+        self.momentum = _check.number("momentum", momentum, 0.0, 1.0)
+        self.epsilon = _check.number("epsilon", epsilon, 0.0)
+        self.centered = _check.boolean("centered", centered)
+
+    def create_slots(self, param: np.ndarray) -> Slots:
+        names = ["v"] + ["mean"] * self.centered + ["m"] * (self.momentum > 0)
+        return {name: np.zeros_like(param) for name in names}
+
+    def update(
+        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
+    ) -> None:
+        v = slots["v"]
+        _square_average(v, gradient, self.rho, scratch)
+        if self.centered:
+            mean = slots["mean"]
+            _average(mean, gradient, self.rho, scratch)
+            np.subtract(v, np.square(mean, out=scratch), out=scratch)
+            scratch += self.epsilon
+        else:
+            np.add(v, self.epsilon, out=scratch)
+        np.sqrt(scratch, out=scratch)
+        step = np.divide(gradient, scratch, out=scratch)
+        step *= rate
+        if self.momentum:
+            m = slots["m"]
+            m *= self.momentum
+            m += step
+            step = m
+        param -= step
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2014) in the form of its section 2's last paragraph, as in Keras.
+
+    .. code-block:: text
+
+        m = beta_1·m + (1 - beta_1)·g           v = beta_2·v + (1 - beta_2)·g²
+        param -= rate·sqrt(1 - beta_2^t) / (1 - beta_1^t) · m / (sqrt(v) + epsilon)
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta_1, beta_2 : float
+        In [0, 1).
+    epsilon : float
+    clipnorm, clipvalue, global_clipnorm
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.beta_1 = _check.number("beta_1", beta_1, 0.0, 1.0, open_maximum=True)
+        self.beta_2 = _check.number("beta_2", beta_2, 0.0, 1.0, open_maximum=True)
+        self.epsilon = _check.number("epsilon", epsilon, 0.0)
+
+    def create_slots(self, param: np.ndarray) -> Slots:
+        return {"m": np.zeros_like(param), "v": np.zeros_like(param)}
+
+    def update(
+        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
+    ) -> None:
+        m, v = slots["m"], slots["v"]
+        _average(m, gradient, self.beta_1, scratch)
+        _square_average(v, gradient, self.beta_2, scratch)
+        np.sqrt(v, out=scratch)
+        scratch += self.epsilon
+        step = np.divide(m, scratch, out=scratch)
+        step *= rate * math.sqrt(1.0 - self.beta_2**self.iterations) / (1.0 - self.beta_1**self.iterations)
+        param -= step
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2017): ``param -= rate·weight_decay·param`` before each step.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    weight_decay : float
+    beta_1, beta_2 : float
+        In [0, 1).
+    epsilon : float
+    clipnorm, clipvalue, global_clipnorm
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+        )
+        self.weight_decay = _check.number("weight_decay", weight_decay, 0.0)
+
+    def update(
+        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
+    ) -> None:
+        param *= 1.0 - rate * self.weight_decay
+        super().update(param, gradient, slots, rate, scratch)
+
+
+class Adagrad(Optimizer):
+    """``v += g²; param -= rate·g / sqrt(v + epsilon)`` (Duchi et al., 2011), as in Keras.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    initial_accumulator_value : float
+        First value of v.
+    epsilon : float
+    clipnorm, clipvalue, global_clipnorm
+        See `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.initial_accumulator_value = _check.number("initial_accumulator_value", initial_accumulator_value, 0.0)
+        self.epsilon = _check.number("epsilon", epsilon, 0.0)
+
+    def create_slots(self, param: np.ndarray) -> Slots:
+        return {"v": np.full_like(param, self.initial_accumulator_value)}
+
+    def update(
+        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
+    ) -> None:
+        v = slots["v"]
+        v += np.square(gradient, out=scratch)
+        np.sqrt(np.add(v, self.epsilon, out=scratch), out=scratch)
+        step = np.divide(gradient, scratch, out=scratch)
+        step *= rate
+        param -= step
+
+
+def global_norm(grads: Mapping[str, np.ndarray]) -> float:
+    """The L2 norm of all gradients taken together.
+
+    Parameters
+    ----------
+    grads : mapping of str to ndarray
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrnn.training.optimizers import global_norm
+    >>> global_norm({"w": np.array([3.0]), "b": np.array([4.0])})
+    5.0
+    """
+    return math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in grads.values()))
+
+
+def _average(mean: np.ndarray, value: np.ndarray, decay: float, scratch: np.ndarray) -> None:
+    """mean = decay·mean + (1 - decay)·value, in place."""
+    mean *= decay
+    mean += np.multiply(value, 1.0 - decay, out=scratch)
+
+
+def _square_average(mean: np.ndarray, value: np.ndarray, decay: float, scratch: np.ndarray) -> None:
+    """mean = decay·mean + (1 - decay)·value², in place."""
+    _average(mean, np.square(value, out=scratch), decay, scratch)
+
+
+def _scaled_to(gradient: np.ndarray, norm: float, limit: float) -> np.ndarray:
+    """The gradient scaled by limit / norm where the norm is above the limit."""
+    return gradient if norm <= limit else gradient * (limit / norm)
+
+
+def _positive_or_none(name: str, value: float | None) -> float | None:
+    """A limit above 0, or none at all."""
+    return None if value is None else _check.number(name, value, 0.0, open_minimum=True)
+
+
+_OPTIMIZERS: dict[str, type[Any]] = {
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "sgd": SGD,
+}
+
+
+def get_optimizer(value: str | Optimizer) -> Optimizer:
+    """An optimizer, given itself or by name."""
+    return resolve("optimizer", value, Optimizer, _OPTIMIZERS)

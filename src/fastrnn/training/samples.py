@@ -1,0 +1,76 @@
+"""The arrays that a model is trained or judged on, held together row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastrnn import _check
+
+__all__ = ["Samples"]
+
+Rows = slice | np.ndarray
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs, targets, weights and lengths with one row for each sample; what is not given is None."""
+
+    x: np.ndarray
+    y: np.ndarray | None = None
+    sample_weight: np.ndarray | None = None
+    lengths: np.ndarray | None = None
+
+    @classmethod
+    def checked(cls, dtype: Any, x: Any, y: Any = None, sample_weight: Any = None, lengths: Any = None) -> Samples:
+        """The arrays, once they have the same number of rows.
+
+        Parameters
+        ----------
+        dtype : dtype or None
+            What x is cast to; None keeps float32 and makes anything else float64.
+        x, y, sample_weight, lengths : array_like
+        """
+        x = _check.as_float_array("x", x, dtype or _check.float_dtype(x=x))
+        if x.ndim < 2:
+            raise ValueError(f"x: expected 2-D (N, I) or 3-D (N, T, I), got {x.ndim}-D with shape {x.shape}")
+        others = {
+            "y": None if y is None else _check.as_real_array("y", y),
+            "sample_weight": None if sample_weight is None else _check.as_real_array("sample_weight", sample_weight),
+            "lengths": None if lengths is None else _check.as_int_vector("lengths", lengths, len(x), 0, _steps(x), "(N,)"),
+        }
+        for name, array in others.items():
+            if array is not None and (array.ndim == 0 or len(array) != len(x)):
+                raise ValueError(f"{name}: expected {len(x)} rows as in x, got shape {array.shape}")
+        return cls(x, **others)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: Rows) -> Samples:
+        """Some of the rows."""
+        arrays = (self.x, self.y, self.sample_weight, self.lengths)
+        return Samples(*(None if array is None else array[rows] for array in arrays))  # type: ignore[arg-type]
+
+    def split(self, fraction: float) -> tuple[Samples, Samples]:
+        """The first rows and the last, which are the given fraction of all; neither may be empty."""
+        first = round(len(self) * (1.0 - fraction))
+        if not 0 < first < len(self):
+            raise ValueError(f"validation_split: {fraction:g} of {len(self)} rows leaves no row on one side")
+        return self.take(slice(0, first)), self.take(slice(first, None))
+
+    def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[Samples]:
+        """Batches of rows, in the given order or as they stand."""
+        for start in range(0, len(self), batch_size):
+            rows = slice(start, start + batch_size)
+            yield self.take(rows if order is None else order[rows])
+
+
+def _steps(x: np.ndarray) -> int:
+    """The time steps of an input with a time axis."""
+    if x.ndim < 3:
+        raise ValueError(f"lengths: expected x to be 3-D (N, T, I), got {x.ndim}-D with shape {x.shape}")
+    return x.shape[1]

@@ -1,0 +1,591 @@
+"""A stack of layers that is trained and used as one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastrnn import _check
+from fastrnn.layers.base import Layer, PrefixedParameters, Shape
+from fastrnn.layers.config import Configurable
+from fastrnn.training.callbacks import Callback, History, ProgressBar, wants_progress
+from fastrnn.training.losses import BinaryCrossentropy, Loss, combined_weights, get_loss
+from fastrnn.training.metrics import Metric, get_metric
+from fastrnn.training.optimizers import Optimizer, get_optimizer, global_norm
+from fastrnn.training.samples import Samples
+
+__all__ = ["Sequential"]
+
+# Branches of the tree of seeds that a model's seed is the root of.
+_SEED_OF_WEIGHTS, _SEED_OF_TRAINING = 0, 1
+
+
+class _Step(NamedTuple):
+    """What one training step found out."""
+
+    loss: float
+    gradient_norm: float
+    metrics: list[tuple[float, int]]  # total and count of each
+
+
+class Sequential(Configurable):
+    """Layers one after the other.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+    input_size : int, optional
+        Size of the last axis of the input; without it the first data tell.
+    seed : int, optional
+        Seed of the weights of all layers without a seed of their own, of the order of the samples in `fit` and of dropout.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    optimizer, loss, metrics
+        As set by `compile`.
+
+    Notes
+    -----
+    A model holds parameters and how it is trained, nothing about the data that went through it: several threads may predict
+    with one model at once.  A float64 model is one whose layers are float64.
+
+    `lengths` go to every layer that takes them, up to the layer that ends the time axis; where the output still has its time
+    axis, the loss and the metrics leave out the steps past a row's end.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrnn.layers import LSTM, Dense
+    >>> from fastrnn.training import Sequential
+    >>> model = Sequential([LSTM(8), Dense(1)], seed=0)
+    >>> model.compile(optimizer="adam", loss="mse")
+    >>> x = np.random.default_rng(0).normal(size=(64, 10, 2))
+    >>> history = model.fit(x, x[:, -1, :1], epochs=3, verbose=0)
+    >>> len(history.history["loss"])
+    3
+    >>> model.predict(x).shape
+    (64, 1)
+    """
+
+    def __init__(self, layers: Iterable[Layer] = (), *, input_size: int | None = None, seed: int | None = None) -> None:
+        self.layers: list[Layer] = []
+        self.seed = None if seed is None else _check.integer("seed", seed, 0)
+        self.input_size: int | None = None
+        self.optimizer: Optimizer | None = None
+        self.loss: Loss | None = None
+        self.metrics: list[Metric] = []
+        self.stop_training = False
+        for layer in layers:
+            self.add(layer)
+        if input_size is not None:
+            self.build(input_size)
+
+    # -- structure ----------------------------------------------------------------------------------------------------
+
+    def add(self, layer: Layer) -> None:
+        """Put a layer behind the others.
+
+        Parameters
+        ----------
+        layer : Layer
+            Not in the model yet.
+        """
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layer: expected a Layer, got {type(layer).__name__}")
+        if any(layer is present for present in self.layers):
+            raise ValueError(f"layer: {layer!r} is in the model already")
+        self.layers.append(layer)
+        self.input_size = None
+
+    @property
+    def built(self) -> bool:
+        """Whether the parameters of all layers stand."""
+        return self.input_size is not None
+
+    def build(self, input_size: int) -> None:
+        """Create the parameters of all layers; the first data do it by themselves.
+
+        Parameters
+        ----------
+        input_size : int
+            Size of the last axis of the input.
+        """
+        input_size = _check.integer("input_size", input_size, 1)
+        if self.input_size is not None and self.input_size != input_size:
+            raise ValueError(f"input_size: the model stands already with {self.input_size}, got {input_size}")
+        if not self.layers:
+            raise ValueError("layers: expected at least one layer before the model is built")
+        shapes = self._shapes(input_size)
+        for i, (layer, shape) in enumerate(zip(self.layers, shapes[:-1], strict=True)):
+            layer.build(shape[-1], np.random.SeedSequence(self.seed, spawn_key=(_SEED_OF_WEIGHTS, i)))
+        self.input_size = input_size
+
+    @property
+    def params(self) -> PrefixedParameters:
+        """The parameters of all layers, named like ``0/w_x`` by the layer's place; assigning reaches the layer."""
+        return PrefixedParameters({str(i): layer.params for i, layer in enumerate(self.layers)})
+
+    def count_params(self) -> int:
+        """How many numbers the model learns."""
+        return sum(layer.count_params() for layer in self.layers)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all parameters, in the order of `params`."""
+        return [array.copy() for array in self.params.values()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all parameters.
+
+        Parameters
+        ----------
+        weights : sequence of array_like
+            As many and of such shapes as `get_weights` returns.
+        """
+        names = list(self.params)
+        if len(weights) != len(names):
+            raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
+        arrays = self.params
+        checked = [_check.as_float_array(n, w, arrays[n].dtype) for n, w in zip(names, weights, strict=True)]
+        for name, array in zip(names, checked, strict=True):
+            _check.require_shape(name, array, arrays[name].shape)
+        arrays.update(zip(names, checked, strict=True))
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table of the layers, the shapes of their outputs and their numbers of parameters.
+
+        Parameters
+        ----------
+        print_fn : callable
+            Takes each line.
+        """
+        shapes = self._shapes(self.input_size)[1:] if self.input_size is not None else [()] * len(self.layers)
+        rows = [("layer", "output shape", "parameters")]
+        for layer, shape in zip(self.layers, shapes, strict=True):
+            shown = "(" + ", ".join(str(size) for size in shape) + ")" if shape else "not built"
+            rows.append((repr(layer), shown, f"{layer.count_params():,}"))
+        rows.append(("total", "", f"{self.count_params():,}"))
+        wide, middle, last = (max(len(row[i]) for row in rows) for i in range(3))
+        lines = [f"{a:<{wide}}  {b:<{middle}}  {c:>{last}}" for a, b, c in rows]
+        rule = "-" * len(lines[0])
+        for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]):
+            print_fn(line.rstrip())
+
+    def _shapes(self, input_size: int) -> list[Shape]:
+        """The shape of the input and of each layer's output."""
+        rank = next((layer.input_ndim for layer in self.layers if layer.input_ndim is not None), 2)
+        shapes: list[Shape] = [(None,) * (rank - 1) + (input_size,)]
+        for i, layer in enumerate(self.layers):
+            shape = shapes[-1]
+            if layer.input_ndim is not None and len(shape) != layer.input_ndim:
+                raise ValueError(
+                    f"layers[{i}]: {layer!r} takes {layer.input_ndim}-D input, the layer before it gives {len(shape)}-D; "
+                    "a recurrent layer gives 3-D with return_sequences=True, RepeatVector makes 3-D of 2-D"
+                )
+            shapes.append(layer.output_shape(shape))
+        return shapes
+
+    # -- forward and backward -----------------------------------------------------------------------------------------
+
+    def __call__(self, x: Any, **options: Any) -> np.ndarray:
+        """Inference on all of x at once: the output of `forward` alone."""
+        return self.forward(x, **options)[0]
+
+    def forward(
+        self,
+        x: Any,
+        lengths: Any = None,
+        mask: Any = None,
+        reset_mask: Any = None,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[np.ndarray, list[Any]]:
+        """Run all layers.
+
+        Parameters
+        ----------
+        x : array_like (B, T, I) or (B, I)
+        lengths : array_like of int (B,), optional
+        mask : None
+            Not built yet.
+        reset_mask : array_like of bool (B, T), optional
+        training : bool
+            Whether dropout acts.
+        rng : numpy.random.Generator, optional
+            Source of dropout masks.
+
+        Returns
+        -------
+        out : ndarray
+        caches : list
+            One for each layer, for `backward`.
+        """
+        if mask is not None:
+            raise _check.not_built("mask", "give lengths or reset_mask")
+        if self.input_size is None:
+            x = _check.as_float_array("x", x, self._input_dtype(x))
+            if x.ndim < 2:
+                raise ValueError(f"x: expected 2-D (B, I) or 3-D (B, T, I), got {x.ndim}-D with shape {x.shape}")
+            self.build(x.shape[-1])
+        caches = []
+        for layer in self.layers:
+            time = {"lengths": lengths, "reset_mask": reset_mask} if layer.takes_time else {}
+            x, cache = layer.forward(x, training=training, rng=rng, **time)
+            caches.append(cache)
+            lengths, reset_mask = layer.pass_on(lengths, reset_mask)
+        return x, caches
+
+    def backward(
+        self, dout: Any, caches: list[Any], dfinal_state: None = None
+    ) -> tuple[np.ndarray, dict[str, np.ndarray], None]:
+        """Gradients by the input and all parameters.
+
+        Parameters
+        ----------
+        dout : array_like
+            Gradient by the output of `forward`.
+        caches : list
+            What `forward` returned.
+
+        Returns
+        -------
+        dx : ndarray
+        grads : dict of str to ndarray
+            The names of `params`.
+        dstate : None
+        """
+        if dfinal_state is not None:
+            raise ValueError("dfinal_state: Sequential has no state, expected None")
+        grads: dict[str, np.ndarray] = {}
+        for i, layer in reversed(list(enumerate(self.layers))):
+            dout, own, _ = layer.backward(dout, caches[i])
+            grads.update({f"{i}/{name}": gradient for name, gradient in own.items()})
+        return dout, grads, None
+
+    def _input_dtype(self, x: Any) -> np.dtype:
+        """What the input is cast to: the dtype of the first layer that has one."""
+        known = next((layer.dtype for layer in self.layers if layer.dtype is not None), None)
+        return known or _check.float_dtype(x=x)
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: str | Optimizer = "rmsprop",
+        loss: str | Loss = "mse",
+        metrics: Iterable[str | Loss | Metric | Callable[..., float]] = (),
+    ) -> None:
+        """Say how the model is trained and judged.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+            "sgd", "rmsprop", "adam", "adamw", "adagrad" or an object.
+        loss : str or Loss
+            "mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy" or an
+            object.  The cross-entropies take logits: the last layer has no activation.
+        metrics : iterable
+            Names ("rmse", "accuracy", "last_step_mse" or a loss), objects, or functions of y_true and y_pred.
+        """
+        optimizer, loss = get_optimizer(optimizer), get_loss(loss)
+        if isinstance(metrics, str):
+            raise TypeError(f"metrics: expected a list, got the string {metrics!r}")
+        judges = [get_metric(metric, loss) for metric in metrics]
+        last = getattr(self.layers[-1], "activation", None) if self.layers else None
+        if isinstance(loss, BinaryCrossentropy) and loss.from_logits and last == "sigmoid":
+            raise ValueError(
+                "loss: binary_crossentropy takes logits, but the last layer's activation is sigmoid; use activation=None there "
+                "or BinaryCrossentropy(from_logits=False)"
+            )
+        self.optimizer, self.loss, self.metrics = optimizer, loss, judges
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: Sequence[Any] | None = None,
+        validation_split: float = 0.0,
+        shuffle: bool = True,
+        callbacks: Iterable[Callback] = (),
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        lengths: Any = None,
+        record_gradient_norms: bool = False,
+    ) -> History:
+        """Train the model.
+
+        Parameters
+        ----------
+        x : array_like (N, T, I) or (N, I)
+        y : array_like
+            Targets, N rows, as the loss takes them.
+        epochs, batch_size : int
+        validation_data : tuple, optional
+            ``(x, y)``, ``(x, y, sample_weight)`` or ``(x, y, sample_weight, lengths)``: judged after each epoch.
+        validation_split : float
+            In place of validation_data: this fraction of the rows, taken from the end.
+        shuffle : bool
+            Draw a new order of the rows for each epoch.
+        callbacks : iterable of Callback
+        verbose : {"auto", 0, 1}
+            1 shows a progress bar, 0 nothing, "auto" a bar on a terminal and in a notebook.
+        sample_weight : array_like, optional
+            (N,) or (N, T); booleans select what counts, numbers weigh it.
+        lengths : array_like of int (N,), optional
+            True steps of each row.
+        record_gradient_norms : bool
+            Record ``"gradient_norm"``, each epoch's mean of the batches' global norms before clipping.
+
+        Returns
+        -------
+        History
+            ``.history`` is a dict of lists with one number for each epoch.  The training loss is the mean over the batches while
+            the weights change, each batch counting by its rows.
+
+        Notes
+        -----
+        With the same seed, data and options, training gives the same weights bit for bit.  An interrupt from the keyboard is
+        raised again after the callbacks' ``on_train_end``; the weights are then those of the last finished batch, or the best
+        ones if `EarlyStopping` restores them.
+        """
+        self._require_compiled()
+        epochs = _check.integer("epochs", epochs, 1)
+        batch_size = _check.integer("batch_size", batch_size, 1)
+        shuffle = _check.boolean("shuffle", shuffle)
+        show = wants_progress(verbose)
+        samples = self._samples(x, y, sample_weight, lengths)
+        samples, validation = self._with_validation(samples, validation_data, validation_split)
+        rng = np.random.default_rng(self._training_seed())
+
+        history = History()
+        watchers = [*callbacks, history]
+        if show:
+            watchers.append(ProgressBar(epochs, math.ceil(len(samples) / batch_size)))
+        for watcher in watchers:
+            if not isinstance(watcher, Callback):
+                raise TypeError(f"callbacks: expected Callback objects, got {type(watcher).__name__}")
+            watcher.model = self
+        self.stop_training = False
+        try:
+            for watcher in watchers:
+                watcher.on_train_begin()
+            for epoch in range(epochs):
+                for watcher in watchers:
+                    watcher.on_epoch_begin(epoch)
+                order = rng.permutation(len(samples)) if shuffle else None
+                logs = self._run_epoch(samples.batches(batch_size, order), rng, watchers, record_gradient_norms)
+                if validation is not None:
+                    logs |= {f"val_{name}": value for name, value in self._judge(validation, batch_size).items()}
+                for watcher in watchers:
+                    watcher.on_epoch_end(epoch, logs)
+                if self.stop_training:
+                    break
+        finally:
+            for watcher in watchers:
+                watcher.on_train_end()
+        return history
+
+    def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> float:
+        """One update of the weights.
+
+        Parameters
+        ----------
+        x, y, sample_weight, lengths
+            As for `fit`, one batch.
+
+        Returns
+        -------
+        float
+            The loss before the update.
+        """
+        self._require_compiled()
+        samples = self._samples(x, y, sample_weight, lengths)
+        return self._train_step(samples, np.random.default_rng(self._training_seed())).loss
+
+    def _run_epoch(
+        self, batches: Iterable[Samples], rng: np.random.Generator, watchers: list[Callback], record_gradient_norms: bool
+    ) -> dict[str, float]:
+        """Train on all batches once; the figures of the epoch."""
+        losses, norms, rows = [], [], []
+        totals = np.zeros((len(self.metrics), 2))
+        for i, batch in enumerate(batches):
+            step = self._train_step(batch, rng, record_gradient_norms)
+            losses.append(step.loss)
+            norms.append(step.gradient_norm)
+            rows.append(len(batch))
+            totals += np.array(step.metrics).reshape(totals.shape)
+            for watcher in watchers:
+                watcher.on_batch_end(i, {"loss": step.loss})
+            if self.stop_training:
+                break
+        logs = {"loss": float(np.average(losses, weights=rows))}
+        logs |= self._finished_metrics(totals)
+        if record_gradient_norms:
+            logs["gradient_norm"] = float(np.mean(norms))
+        return logs
+
+    def _train_step(self, batch: Samples, rng: np.random.Generator, with_norm: bool = False) -> _Step:
+        """Forward, loss, backward, update."""
+        assert self.loss is not None and self.optimizer is not None and batch.y is not None
+        y_pred, caches = self.forward(batch.x, lengths=batch.lengths, training=True, rng=rng)
+        mask = self._output_mask(batch.lengths, y_pred)
+        weight = combined_weights(batch.sample_weight, mask)
+        loss, dy_pred = self.loss.value_and_gradient(batch.y, y_pred, weight)
+        grads = self.backward(dy_pred, caches)[1]
+        norm = global_norm(grads) if with_norm else math.nan
+        metrics = self._metric_totals(batch, y_pred, mask)
+        self.optimizer.apply(self.params, grads)
+        return _Step(loss, norm, metrics)
+
+    def _with_validation(
+        self, samples: Samples, validation_data: Sequence[Any] | None, validation_split: float
+    ) -> tuple[Samples, Samples | None]:
+        """Samples to train on and samples to judge by."""
+        fraction = _check.number("validation_split", validation_split, 0.0, 1.0, open_maximum=True)
+        if validation_data is None:
+            return samples.split(fraction) if fraction > 0 else (samples, None)
+        if fraction > 0:
+            raise ValueError("validation_split: expected 0 where validation_data is given")
+        if not isinstance(validation_data, (tuple, list)) or not 2 <= len(validation_data) <= 4:
+            raise ValueError("validation_data: expected a tuple (x, y[, sample_weight[, lengths]])")
+        return samples, self._samples(*validation_data)
+
+    # -- use ----------------------------------------------------------------------------------------------------------
+
+    def predict(self, x: Any, *, batch_size: int = 256, lengths: Any = None) -> np.ndarray:
+        """The output for all rows of x, worked on in batches.
+
+        Parameters
+        ----------
+        x : array_like (N, T, I) or (N, I)
+        batch_size : int
+            Rows at a time; it bounds the memory and does not change the meaning.
+        lengths : array_like of int (N,), optional
+
+        Returns
+        -------
+        ndarray
+            N rows.
+        """
+        batch_size = _check.integer("batch_size", batch_size, 1)
+        return self._predict(Samples.checked(self._input_dtype(x), x, lengths=lengths), batch_size)
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        batch_size: int = 256,
+        sample_weight: Any = None,
+        lengths: Any = None,
+        return_dict: bool = False,
+    ) -> float | list[float] | dict[str, float]:
+        """The loss and the metrics over all rows.
+
+        Parameters
+        ----------
+        x, y, sample_weight, lengths
+            As for `fit`.
+        batch_size : int
+            Rows at a time in prediction; the figures are those of all rows together.
+        return_dict : bool
+
+        Returns
+        -------
+        float, list of float or dict
+            The loss; with metrics the list ``[loss, *metrics]``; with return_dict a dict by name.
+        """
+        self._require_compiled()
+        batch_size = _check.integer("batch_size", batch_size, 1)
+        figures = self._judge(self._samples(x, y, sample_weight, lengths), batch_size)
+        if return_dict:
+            return figures
+        return list(figures.values()) if self.metrics else figures["loss"]
+
+    def save(self, path: Any) -> None:
+        """Write the model to one safetensors file, its configuration inside; ``fastrnn.load`` reads it.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            An existing file is replaced in one step, so no reader ever sees half a model.
+
+        Notes
+        -----
+        Parameters, layers, loss, metrics and the optimizer's settings are saved, but not what the optimizer remembers of past
+        gradients: training goes on after loading as with a fresh optimizer.  If a metric is a function of yours, none of this
+        but parameters and layers is saved, and the loaded model has to be compiled.
+        """
+        from fastrnn import storage
+
+        storage.save(self, path)
+
+    def _predict(self, samples: Samples, batch_size: int) -> np.ndarray:
+        """The output for all samples."""
+        if len(samples) == 0:
+            return self.forward(samples.x, lengths=samples.lengths)[0]
+        out: np.ndarray | None = None
+        start = 0
+        for batch in samples.batches(batch_size):
+            part = self.forward(batch.x, lengths=batch.lengths)[0]
+            if out is None:
+                out = np.empty((len(samples), *part.shape[1:]), part.dtype)
+            out[start : start + len(part)] = part
+            start += len(part)
+        assert out is not None
+        return out
+
+    def _judge(self, samples: Samples, batch_size: int) -> dict[str, float]:
+        """The loss and the metrics by name."""
+        assert self.loss is not None
+        y_pred = self._predict(samples, batch_size)
+        mask = self._output_mask(samples.lengths, y_pred)
+        loss = self.loss(samples.y, y_pred, combined_weights(samples.sample_weight, mask))
+        totals = np.array(self._metric_totals(samples, y_pred, mask)).reshape(len(self.metrics), 2)
+        return {"loss": loss} | self._finished_metrics(totals)
+
+    def _metric_totals(self, samples: Samples, y_pred: np.ndarray, mask: np.ndarray | None) -> list[tuple[float, int]]:
+        """Total and count of each metric; of the sample weights the boolean ones count here, as they select."""
+        weight = samples.sample_weight
+        if weight is not None and weight.dtype == np.bool_:
+            mask = combined_weights(weight.reshape(len(weight), *[-1] * (y_pred.ndim - 2)), mask)
+        return [metric.total(np.asarray(samples.y), y_pred, mask) for metric in self.metrics]
+
+    def _finished_metrics(self, totals: np.ndarray) -> dict[str, float]:
+        """Each metric from its total and count."""
+        return {
+            metric.name: metric.finish(total / count) if count else math.nan
+            for metric, (total, count) in zip(self.metrics, totals.tolist(), strict=True)
+        }
+
+    def _output_mask(self, lengths: np.ndarray | None, y_pred: np.ndarray) -> np.ndarray | None:
+        """Which steps (B, T) of the output are true ones; None where all are, or where the output has no time axis."""
+        for layer in self.layers:
+            lengths, _ = layer.pass_on(lengths, None)
+        if lengths is None:
+            return None
+        return np.arange(y_pred.shape[1]) < lengths[:, None]
+
+    def _samples(self, x: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> Samples:
+        """Checked samples with targets, at least one."""
+        if y is None:
+            raise TypeError("y: expected targets, got None")
+        samples = Samples.checked(self._input_dtype(x), x, y, sample_weight, lengths)
+        if len(samples) == 0:
+            raise ValueError(f"x: expected at least one row, got shape {samples.x.shape}")
+        return samples
+
+    def _training_seed(self) -> np.random.SeedSequence:
+        """Where the order of samples and dropout start from: the seed and how far the training has come."""
+        done = self.optimizer.iterations if self.optimizer is not None else 0
+        return np.random.SeedSequence(self.seed, spawn_key=(_SEED_OF_TRAINING, done))
+
+    def _require_compiled(self) -> None:
+        if self.loss is None:
+            raise ValueError("the model has no loss and no optimizer yet: call compile(optimizer=..., loss=...) first")
