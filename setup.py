@@ -1,7 +1,7 @@
 """Build of the extension modules; everything else stands in pyproject.toml.
 
-The C kernels are compiled once per instruction set, each with its own flags, as static libraries that every extension module
-links.  FASTRNN_SANITIZE=1 builds them and the extension modules with AddressSanitizer and UBSan.
+The C kernels are compiled once per instruction set, each with its own flags, as static libraries that `_kernels` links.
+FASTRNN_SANITIZE=1 builds them and the extension modules with AddressSanitizer and UBSan.
 """
 
 import os
@@ -13,15 +13,23 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 HEADERS = [str(path) for path in sorted(Path("csrc").rglob("*.h"))]
-# No -ffast-math, no -march=native.  Without trapping math and errno the compiler may vectorise; fused multiply-add is used
-# wherever the instruction set has it.
+# No -ffast-math, no -march=native.  Without trapping math and errno the compiler may vectorise; fused multiply-add is
+# used wherever the instruction set has it.
 FLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wall", "-Wextra"]
 FLAGS += ["-Wno-unknown-pragmas", "-Wno-psabi", "-fvisibility=hidden"]
-LINK = []
+LINK: list[str] = []
 if os.environ.get("FASTRNN_SANITIZE"):
-    SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
+    SANITIZE = [
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=undefined",
+        "-fno-omit-frame-pointer",
+        "-g",
+        "-O1",
+    ]
     FLAGS += SANITIZE
     LINK += SANITIZE[:1]
+else:
+    FLAGS += ["-g0"]
 
 INSTRUCTION_SETS = {"baseline": []}
 if platform.machine() in ("x86_64", "AMD64"):
@@ -57,7 +65,7 @@ setup(
         *(library(f"fastrnn_{name}", f"isa_{name}.c", flags) for name, flags in INSTRUCTION_SETS.items()),
     ],
     ext_modules=cythonize(
-        [extension(name) for name in ("_memory", "_blas", "_engine")],
+        [extension(name) for name in ("_memory", "_kernels", "_schedule", "_blas", "_engine")],
         include_path=["src"],
         build_dir="build/cython",
     ),

@@ -24,14 +24,26 @@ INLINE void FN(tile)(const int rows, const int vectors, const int panels, const 
         for (int v = 0; v < panels * vectors; v++)
             sum[r][v] = LOAD(start + r * p->start_stride + (v / vectors) * p->start_panel + (v % vectors) * W);
     for (fastrnn_size k = 0; k < depth; k++) {
-        VEC x[8];
+        /* The shorter side is held in registers, the longer one passes through a single one: with the sums just 16. */
+        VEC held[8];
+        if (rows <= panels * vectors) {
 #pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) x[r] = ALL(a[r * a_stride + k]);
+            for (int r = 0; r < rows; r++) held[r] = ALL(a[r * a_stride + k]);
 #pragma GCC unroll 12
-        for (int v = 0; v < panels * vectors; v++) {
-            VEC column = LOAD(w + (v / vectors) * panel_size + (v % vectors) * W);
+            for (int v = 0; v < panels * vectors; v++) {
+                VEC column = LOAD(w + (v / vectors) * panel_size + (v % vectors) * W);
 #pragma GCC unroll 8
-            for (int r = 0; r < rows; r++) sum[r][v] += x[r] * column;
+                for (int r = 0; r < rows; r++) sum[r][v] += held[r] * column;
+            }
+        } else {
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) held[v] = LOAD(w + v * W);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++) {
+                VEC x = ALL(a[r * a_stride + k]);
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++) sum[r][v] += x * held[v];
+            }
         }
         w += vectors * W;
     }

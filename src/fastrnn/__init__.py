@@ -1,8 +1,8 @@
 """Recurrent networks for NumPy at the speed of the machine.
 
-The functions of `fastrnn.functional` (``rnn_forward``, ``lstm_forward``, ``gru_forward`` and their backward functions) are the
-drop-in for a NumPy loop; `fastrnn.layers` and `fastrnn.training` build and train models; `fastrnn.forecasting` forecasts time
-series; `fastrnn.reference` is the same arithmetic in plain NumPy, to be read.
+The functions of `fastrnn.functional` (``rnn_forward``, ``lstm_forward``, ``gru_forward`` and their backwards) are the
+drop-in for a NumPy loop; `fastrnn.layers` and `fastrnn.training` build and train models; `fastrnn.forecasting`
+forecasts time series; `fastrnn.reference` is the same arithmetic in plain NumPy, to be read.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .functional import *  # noqa: F403
 from .functional import __all__ as _functional_names
 
 if TYPE_CHECKING:
-    from . import datasets, forecasting, functional, layers, reference, training
+    from . import datasets, forecasting, functional, layers, reference, storage, training  # noqa: F401
     from .layers import *  # noqa: F403
-    from .storage import load
+    from .storage import load  # noqa: F401
     from .training import *  # noqa: F403
 
-# What is not needed by the functions is imported when it is first asked for: `import fastrnn` stays as light as NumPy's.
+# What the functions do not need is imported when it is first asked for: `import fastrnn` stays as light as NumPy's.
 _MODULES = ("datasets", "forecasting", "functional", "layers", "reference", "storage", "training")
 _PUBLIC_FROM = ("layers", "training", "storage")
 

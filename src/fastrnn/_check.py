@@ -117,7 +117,9 @@ def float_dtype(**arrays: Any) -> np.dtype:
     return np.dtype(np.float32 if single else np.float64)
 
 
-def as_float_array(name: str, value: Any, dtype: np.dtype | type, ndim: int | Iterable[int] | None = None) -> np.ndarray:
+def as_float_array(
+    name: str, value: Any, dtype: np.dtype | type, ndim: int | Iterable[int] | None = None
+) -> np.ndarray:
     """A C-contiguous, aligned, native array of `dtype`; no copy is made where none is needed."""
     array = _real_array(name, value) if type(value) is not np.ndarray or value.dtype != dtype else value
     if ndim is not None:
@@ -158,9 +160,7 @@ def as_int_vector(name: str, value: Any, size: int, minimum: int, maximum: int, 
     elif array.dtype.kind == "b":
         raise TypeError(f"{name}: expected integers, got dtype bool")
     if size and (array.min() < minimum or array.max() > maximum):
-        raise ValueError(
-            f"{name}: expected integers from {minimum} to {maximum}, got {array.min()} to {array.max()}"
-        )
+        raise ValueError(f"{name}: expected integers from {minimum} to {maximum}, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, dtype=np.intp)
 
 
@@ -176,8 +176,8 @@ def as_bool_mask(name: str, value: Any, shape: tuple[int, ...], formula: str) ->
 # ---- the arguments of the recurrent functions ------------------------------------------------------------------------
 
 _ACTIVATIONS_TO_COME = (
-    "hard_sigmoid", "hard_tanh", "softsign", "softplus", "elu", "selu", "leaky_relu", "thresholded_relu", "gelu", "silu",
-    "exponential", "affine", "scaled_tanh",
+    "hard_sigmoid", "hard_tanh", "softsign", "softplus", "elu", "selu", "leaky_relu", "thresholded_relu", "gelu",
+    "silu", "exponential", "affine", "scaled_tanh",
 )  # fmt: skip
 _OPTIONS_TO_COME = (
     "peephole", "w_proj", "output_activation", "clip", "cell_clip", "coupled", "zoneout_mask",
@@ -255,9 +255,7 @@ def step_arguments(
     if inputs == 0:
         raise ValueError(f"x_t: expected at least one input, got shape {shape}")
     x_t = as_float_array("x_t", x_t, dtype)
-    return _fitting(
-        x_t, (batch, 1, inputs), states, w_x, w_h, b, gates, bias_rows, None, None, dtype, len(shape) == 1
-    )
+    return _fitting(x_t, (batch, 1, inputs), states, w_x, w_h, b, gates, bias_rows, None, None, dtype, len(shape) == 1)
 
 
 def _fitting(
@@ -276,21 +274,18 @@ def _fitting(
 ) -> SequenceArguments:
     """Weights, states and masks that fit x and one another; `shape` is (B, T, I)."""
     batch, time, inputs = shape
-    w_h = as_float_array("w_h", w_h, dtype, 2)
-    units = w_h.shape[0]
+    units = _rows_of_matrix("w_h", w_h)
     wide = gates * units
     columns = "H" if gates == 1 else f"{gates}*H"
-    if units == 0:
-        raise ValueError(f"w_h: expected at least one unit, got shape {w_h.shape}")
-    require_shape("w_h", w_h, (units, wide), f"(H, {columns})")
-    w_x = require_shape("w_x", as_float_array("w_x", w_x, dtype, 2), (inputs, wide), f"(I, {columns})")
+    w_h = _shaped_float_array("w_h", w_h, dtype, (units, wide), f"(H, {columns})")
+    w_x = _shaped_float_array("w_x", w_x, dtype, (inputs, wide), f"(I, {columns})")
     if b is not None:
-        expected, formula = ((wide,), f"({columns},)") if bias_rows is None else ((bias_rows, wide), f"({bias_rows}, {columns})")
-        b = require_shape("b", as_float_array("b", b, dtype), expected, formula)
+        rows, formula = ((), f"({columns},)") if bias_rows is None else ((bias_rows,), f"({bias_rows}, {columns})")
+        b = _shaped_float_array("b", b, dtype, (*rows, wide), formula)
     require_addressable(batch, time, inputs, wide, dtype)
     row, formula = ((units,), "(H,)") if single_instance else ((batch, units), "(B, H)")
     checked = tuple(
-        None if value is None else require_shape(name, as_float_array(name, value, dtype), row, formula)
+        None if value is None else _shaped_float_array(name, value, dtype, row, formula)
         for name, value in states.items()
     )
     if lengths is not None:
@@ -298,10 +293,28 @@ def _fitting(
             lengths = [lengths]
         lengths = as_int_vector("lengths", lengths, batch, 0, time, "(B,)")
     if reset_mask is not None:
-        rows, formula = ((time,), "(T,)") if single_instance else ((batch, time), "(B, T)")
-        reset_mask = as_bool_mask("reset_mask", reset_mask, rows, formula)
+        mask_shape: tuple[int, ...]
+        mask_shape, formula = ((time,), "(T,)") if single_instance else ((batch, time), "(B, T)")
+        reset_mask = as_bool_mask("reset_mask", reset_mask, mask_shape, formula)
     x = as_float_array("x", x, dtype).reshape(shape)
     return SequenceArguments(x, checked, w_x, w_h, b, lengths, reset_mask, single_instance)
+
+
+def _rows_of_matrix(name: str, value: Any) -> int:
+    """The number of rows, at least one, of what has to be a matrix."""
+    shape = np.shape(_real_array(name, value))
+    if len(shape) != 2:
+        raise ValueError(f"{name}: expected 2-D, got {len(shape)}-D with shape {shape}")
+    if shape[0] == 0:
+        raise ValueError(f"{name}: expected at least one unit, got shape {shape}")
+    return shape[0]
+
+
+def _shaped_float_array(
+    name: str, value: Any, dtype: np.dtype, expected: tuple[int, ...], formula: str
+) -> np.ndarray:
+    """`as_float_array` of an expected shape: a misfit is refused before anything is copied."""
+    return as_float_array(name, require_shape(name, _real_array(name, value), expected, formula), dtype)
 
 
 def require_addressable(batch: int, time: int, inputs: int, wide: int, dtype: np.dtype) -> None:
@@ -314,7 +327,9 @@ def require_addressable(batch: int, time: int, inputs: int, wide: int, dtype: np
         raise ValueError(f"x: B*T*(I + G*H) = {batch}*{time}*({inputs} + {wide}) values cannot be addressed")
 
 
-def upstream_gradient(name: str, value: Any, shape: tuple[int, ...], formula: str, dtype: np.dtype) -> np.ndarray | None:
+def upstream_gradient(
+    name: str, value: Any, shape: tuple[int, ...], formula: str, dtype: np.dtype
+) -> np.ndarray | None:
     """A gradient that comes from the loss, in the type of what it belongs to; None stays None."""
     if value is None:
         return None

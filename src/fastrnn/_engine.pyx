@@ -4,22 +4,20 @@
 Letters as in csrc/fastrnn.h: B batch, T steps, I inputs, H units, G gates, S slots, Hp = H filled up to whole vectors.
 Arguments arrive checked (by `_check`): arrays are C-contiguous and of one type, shapes agree.
 
-Inside, rows are ordered by step: first all rows of the first step, then those of the second, and so on.  Rows of the batch
-are sorted by length, longest first, so that the rows still running at step t are the first `counts[t]`, and padding costs
-nothing.  `reverse`, `lengths` and the batch-first layout are dealt with where rows come in and go out, nowhere else.
+The order of rows inside is that of `_schedule`.
 """
 
-cimport cython
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memcpy, memset
 
 from ._kernels cimport *
 from ._memory cimport Memory, reserve, take
-
-import os
+from ._schedule cimport Schedule, data_of
 
 import numpy as np
+
+from ._kernels import ACTIVATIONS, CELLS, instruction_set, instruction_sets, use_instruction_set  # noqa: F401
 
 cnp.import_array()
 
@@ -34,126 +32,7 @@ cdef enum:
     BACKWARD_ROWS = 256         # but at least so many rows, for BLAS to be worth its call
     FEW_ROWS = 3                # up to here the weights are used as they are: packing would cost more than it gains
 
-# ---- what there is: cells, activations, instruction sets -------------------------------------------------------------
-
-CELLS = {
-    fastrnn_cells[i].name.decode(): {
-        "index": i,
-        "gates": fastrnn_cells[i].gates,
-        "slots": fastrnn_cells[i].slots,
-        "cell_state": bool(fastrnn_cells[i].cell_state),
-        "additive": bool(fastrnn_cells[i].additive),
-        "gated": bool(fastrnn_cells[i].gated),
-    }
-    for i in range(fastrnn_cell_count)
-}
-ACTIVATIONS = {fastrnn_activation_names[i].decode(): i for i in range(FASTRNN_ACTIVATIONS)}
-
-cdef const fastrnn_isa *isa = NULL
 cdef transposed_product add_transposed_product = NULL
-
-
-def instruction_sets():
-    """Names of the instruction sets that were compiled in and that this machine has, slowest first."""
-    return [fastrnn_isa_at(i).name.decode() for i in range(fastrnn_isa_count()) if fastrnn_isa_supported(i)]
-
-
-def use_instruction_set(name=None):
-    """Take the kernels of one instruction set from now on; None is the fastest that this machine has."""
-    global isa
-    names = instruction_sets()
-    name = name or names[len(names) - 1]
-    if name not in names:
-        raise ValueError(f"FASTRNN_ISA: expected one of {', '.join(map(repr, names))} on this machine, got {name!r}")
-    for i in range(fastrnn_isa_count()):
-        if fastrnn_isa_at(i).name.decode() == name:
-            isa = fastrnn_isa_at(i)
-
-
-def instruction_set():
-    """Name of the instruction set in use."""
-    return isa.name.decode()
-
-
-use_instruction_set(os.environ.get("FASTRNN_ISA"))
-
-
-cdef const fastrnn_kernels *kernels_for(cnp.ndarray array):
-    return isa.f32 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32 else isa.f64
-
-
-cdef inline char *data_of(array):
-    """The first byte of an array; NULL for None."""
-    return NULL if array is None else <char *>cnp.PyArray_DATA(array)
-
-
-# ---- the order of rows -----------------------------------------------------------------------------------------------
-
-cdef class Schedule:
-    """Which rows run at which step, and where they lie in a user's (B, T, ...) array."""
-    cdef Py_ssize_t batch, time, steps, rows  # steps: the longest length; rows: the sum of the lengths
-    cdef Py_ssize_t *counts   # (steps + 1,): rows running at step t, 0 after the last
-    cdef Py_ssize_t *offsets  # (steps + 1,): rows before step t
-    cdef Py_ssize_t *order    # (B,): row of the batch that is r-th by length
-    cdef Py_ssize_t *origin   # (B,): its first processed step among the B·T rows of a user's array
-    cdef Py_ssize_t direction  # +1, or -1 for reverse
-    cdef bint ragged
-    cdef object reset_mask
-    cdef const unsigned char *reset  # (B·T,) or NULL
-    cdef Memory memory
-
-    def __cinit__(self, Py_ssize_t batch, Py_ssize_t time, const Py_ssize_t[::1] lengths, reset_mask, bint reverse):
-        cdef Py_ssize_t r, t, length, still
-        self.batch, self.time, self.direction = batch, time, -1 if reverse else 1
-        self.ragged = lengths is not None
-        self.reset_mask = reset_mask
-        self.reset = <const unsigned char *>data_of(reset_mask)
-        self.memory = take((2 * (time + 1) + 2 * batch) * sizeof(Py_ssize_t))
-        self.counts = <Py_ssize_t *>self.memory.data
-        self.offsets = self.counts + time + 1
-        self.order = self.offsets + time + 1
-        self.origin = self.order + batch
-        self.steps = time if batch else 0
-        if self.ragged and batch:
-            by_length = np.argsort(-np.asarray(lengths), kind="stable")
-            memcpy(self.order, data_of(by_length), batch * sizeof(Py_ssize_t))
-            self.steps = lengths[self.order[0]]
-        else:
-            for r in range(batch):
-                self.order[r] = r
-        still = batch
-        self.rows = 0
-        for t in range(self.steps):
-            if self.ragged:
-                while lengths[self.order[still - 1]] <= t:
-                    still -= 1
-            self.counts[t], self.offsets[t] = still, self.rows
-            self.rows += still
-        self.counts[self.steps], self.offsets[self.steps] = 0, self.rows
-        for r in range(batch):
-            length = lengths[self.order[r]] if self.ragged else time
-            self.origin[r] = self.order[r] * time + (length - 1 if reverse and length else 0)
-
-    cdef Py_ssize_t chunk_end(self, Py_ssize_t start, Py_ssize_t rows) noexcept nogil:
-        """The step at which a chunk of about `rows` rows from step `start` ends: at least one step."""
-        cdef Py_ssize_t end = start + 1
-        while end < self.steps and self.offsets[end + 1] - self.offsets[start] <= rows:
-            end += 1
-        return end
-
-    cdef Py_ssize_t chunk_start(self, Py_ssize_t end, Py_ssize_t rows) noexcept nogil:
-        """The same from the end."""
-        cdef Py_ssize_t start = end - 1
-        while start > 0 and self.offsets[end] - self.offsets[start - 1] <= rows:
-            start -= 1
-        return start
-
-    cdef void zero_reset_rows(self, Py_ssize_t t, Py_ssize_t rows, char *states, size_t stride) noexcept nogil:
-        """Set to zero the rows of `states` whose state is thrown away before step t."""
-        cdef Py_ssize_t r
-        for r in range(rows):
-            if self.reset[self.origin[r] + self.direction * t]:
-                memset(states + r * stride, 0, stride)
 
 
 # ---- the cache -------------------------------------------------------------------------------------------------------
@@ -193,7 +72,7 @@ cdef class Cache:
 
     @property
     def cell_name(self):
-        return fastrnn_cells[self.cell].name.decode()
+        return cell_at(self.cell).name.decode()
 
     @property
     def batch(self):
@@ -206,7 +85,7 @@ cdef class Cache:
 
     @property
     def c(self):
-        if self.all_c is None and fastrnn_cells[self.cell].cell_state:
+        if self.all_c is None and cell_at(self.cell).cell_state:
             self.all_c = self.collect_c()
         return self.all_c
 
@@ -243,7 +122,7 @@ cdef struct Run:  # what both loops need to know of a call
 cdef Run run_of(const fastrnn_kernels *kernels, Py_ssize_t cell, Py_ssize_t inputs, Py_ssize_t units, Py_ssize_t size,
                 int activation, int recurrent) noexcept nogil:
     cdef Run run
-    run.kernels, run.cell, run.index = kernels, &fastrnn_cells[cell], cell
+    run.kernels, run.cell, run.index = kernels, cell_at(cell), cell
     run.inputs, run.units, run.padded, run.size = inputs, units, padded_units(kernels, units), size
     run.activation, run.recurrent = activation, recurrent
     return run

@@ -1,5 +1,7 @@
 # The C kernels as Cython sees them: csrc/fastrnn.h, declaration for declaration.
 
+cimport numpy as cnp
+
 cdef extern from "fastrnn.h" nogil:
     enum:
         FASTRNN_ACTIVATIONS
@@ -86,3 +88,8 @@ cdef extern from "fastrnn.h" nogil:
     int fastrnn_isa_count()
     const fastrnn_isa *fastrnn_isa_at(int i)
     int fastrnn_isa_supported(int i)
+
+
+# Of _kernels.pyx: the kernels of the instruction set in use, for the type of an array; a cell of the registry.
+cdef const fastrnn_kernels *kernels_for(cnp.ndarray array)
+cdef const fastrnn_cell *cell_at(Py_ssize_t index) noexcept nogil

@@ -1,8 +1,8 @@
 """Models in files: safetensors, with the configuration as JSON in the file's metadata.
 
-Nothing is ever unpickled, so a file from elsewhere cannot run code.  A file is written beside its place under another name and
-then renamed, so its place holds the old model or the new one and never half of one.  A checksum over configuration and
-parameters finds damage.
+Nothing is ever unpickled, so a file from elsewhere cannot run code.  A file is written beside its place under another
+name and then renamed, so its place holds the old model or the new one and never half of one.  A checksum over
+configuration and parameters finds damage.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def load(path: str | os.PathLike[str]) -> Any:
             raise ValueError(f"expected the parameters {', '.join(model.params)}, got {', '.join(arrays) or 'none'}")
         model.params.update(arrays)
         if config["training"] is not None:
-            model.compile(**from_plain_values(config["training"]))
+            model.compile(**_arguments(config["training"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)}: cannot rebuild the model from this file: {error}") from error
     return model
@@ -157,7 +157,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     return arrays, _checked_config(name, metadata, arrays)
 
 
-def from_plain_values(config: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments from their plain form."""
     from fastrnn.layers.config import from_plain
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["TimeStep", "as_times", "calendar_inputs", "default_season", "infer_time_step"]
+__all__ = ["TimeStep", "as_times", "calendar_inputs", "calendar_periods", "default_season", "even_times", "infer_time_step"]
 
 SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000  # in microseconds
 WEEK, YEAR = 7 * DAY, int(365.2425 * DAY)
@@ -54,8 +54,8 @@ class TimeStep(NamedTuple):
             return months.astype(np.int64) // self.amount
         return (2 * (time - start).astype(np.int64) + self.amount) // (2 * self.amount)
 
-    def moments(self, start: np.datetime64, index: np.ndarray) -> np.ndarray:
-        """The moments `index` steps after `start`.
+    def moments(self, start: np.datetime64 | np.ndarray, index: np.ndarray | int) -> np.ndarray:
+        """The moments `index` steps after `start`; the two broadcast.
 
         A day of the month that a month lacks becomes that month's last day.
         """
@@ -76,6 +76,18 @@ class TimeStep(NamedTuple):
             if self.amount % length == 0:
                 return _counted(self.amount // length, word)
         return f"{self.amount / SECOND:g} seconds"
+
+
+def even_times(time: np.ndarray, step: TimeStep, after: int = 0) -> np.ndarray:
+    """Every step from the first of the sorted moments `time` to the last, and `after` steps more.
+
+    Calendar months are counted from the moment with the latest day of the month, so that month ends stay month ends.
+    """
+    anchor = time[0]
+    if step.unit == "M":
+        anchor = time[np.argmax(time - time.astype("datetime64[M]").astype("datetime64[us]"))]
+    first, last = step.index(time[[0, -1]], anchor)
+    return step.moments(anchor, np.arange(first, last + 1 + after))
 
 
 def _counted(count: int, word: str) -> str:
@@ -173,9 +185,7 @@ def calendar_inputs(time: np.ndarray, step: TimeStep, periods: list[str]) -> np.
     array([[1., 0.]])
     """
     time = as_times("time", time)
-    after = step.moments(np.datetime64(0, "us"), 1) - np.datetime64(0, "us") if step.unit == "us" else None
-    moment = time + after if after is not None else _months_later(time, step)
-    microseconds = moment.astype(np.int64)
+    microseconds = step.moments(time, 1).astype(np.int64)
     columns = []
     for name in periods:
         origin = MONDAY if name == "week" else 0
@@ -184,6 +194,3 @@ def calendar_inputs(time: np.ndarray, step: TimeStep, periods: list[str]) -> np.
         columns += [np.sin(phase), np.cos(phase)]
     return np.stack(columns, axis=1) if columns else np.empty((time.size, 0))
 
-
-def _months_later(time: np.ndarray, step: TimeStep) -> np.ndarray:
-    return np.array([step.moments(moment, np.int64(1)) for moment in time], dtype="datetime64[us]")

@@ -103,7 +103,7 @@ class BaseForecaster:
         self.n_features_in_ = history.X.shape[1]
         self.step_: TimeStep | None = None if history.time is None else infer_time_step(history.time)
         self._fit(history, known)
-        self.history_ = history
+        self.data_ = history
         return self
 
     def predict(self, y: Any = None, X: Any = None, *, time: Any = None) -> np.ndarray:
@@ -119,7 +119,7 @@ class BaseForecaster:
         (horizon,) float64 array
         """
         self._require_fitted()
-        history = self.history_ if y is None else self._check_history(y, X, time)
+        history = self.data_ if y is None else self._check_history(y, X, time)
         return self._predict_at(history, np.array([history.y.size - 1]))[0]
 
     def predict_at(self, origins: Any, y: Any, X: Any = None, *, time: Any = None) -> np.ndarray:
@@ -144,7 +144,7 @@ class BaseForecaster:
         return self._predict_at(history, origins)
 
     def _require_fitted(self) -> None:
-        if not hasattr(self, "history_"):
+        if not hasattr(self, "data_"):
             raise ValueError(f"this {type(self).__name__} is not fitted yet; call fit first")
 
     def _check_history(self, y: Any, X: Any, time: Any) -> History:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .calendar import TimeStep, default_season, infer_time_step
+from .calendar import TimeStep, default_season, even_times, infer_time_step
 
 __all__ = ["Series", "fill_gaps", "read_csv"]
 
@@ -188,7 +188,7 @@ def _to_times(pd: Any, column: Any) -> Any:
 def _find_time_column(pd: Any, frame: Any, time: str | None, target: str | None) -> str | None:
     if time is not None:
         if time not in frame.columns:
-            raise ValueError(f"--time: no column {time!r}; the columns are {_list(frame.columns)}")
+            raise ValueError(f"time: no column {time!r}; the columns are {_list(frame.columns)}")
         return time
     candidates = [name for name in frame.columns if name != target and _is_text(pd, frame[name])]
     for name in candidates:
@@ -205,7 +205,7 @@ def _parse_times(pd: Any, column: Any, notes: list[str]) -> np.ndarray:
     """The column as UTC moments (N,) datetime64[us]."""
     if not _is_text(pd, column):
         raise ValueError(
-            f"--time: column {column.name!r} holds plain numbers, expected times such as 2011-01-31T23:00; "
+            f"time: column {column.name!r} holds plain numbers, expected times such as 2011-01-31T23:00; "
             "name another column or leave it out"
         )
     parsed = _to_times(pd, column)
@@ -215,7 +215,7 @@ def _parse_times(pd: Any, column: Any, notes: list[str]) -> np.ndarray:
         shown = column.iloc[line - 2]
         raise ValueError(
             f"column {column.name!r}, line {line}: {'no time' if shown != shown else repr(shown)}, expected a time such "
-            f"as 2011-01-31T23:00 ({int(bad.sum())} of {len(bad)} cannot be read); correct it or name another --time"
+            f"as 2011-01-31T23:00 ({int(bad.sum())} of {len(bad)} cannot be read); correct it or name another time column"
         )
     if column.astype(str).str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).any():
         notes.append("times were converted to UTC")
@@ -226,7 +226,7 @@ def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tu
     """Every usable column as float64, the target first."""
     columns: dict[str, np.ndarray] = {}
     if target is not None and target not in frame.columns:
-        raise ValueError(f"--target: no column {target!r}; the columns are {_list(frame.columns)}")
+        raise ValueError(f"target: no column {target!r}; the columns are {_list(frame.columns)}")
     for name in frame.columns:
         column = frame[name]
         if not _is_text(pd, column):
@@ -252,7 +252,7 @@ def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tu
         target = next((str(name) for name in frame.columns if str(name) in columns), None)
         if target is None:
             raise ValueError(f"no column of numbers to forecast; the columns are {_list(frame.columns)}")
-        notes.append(f"no --target given: {target!r}, the first column of numbers")
+        notes.append(f"no target named: {target!r}, the first column of numbers")
     empty = [name for name, values in columns.items() if name != target and not np.isfinite(values).any()]
     if empty:
         notes.append(f"nothing in {_list(empty)}: left out")
@@ -283,7 +283,7 @@ def _on_a_grid(
     repeated = int((~last_of_step).sum())
     if repeated:
         notes.append(f"{repeated} rows fall on a step that has another row: the last in the file counts")
-    grid = step.moments(time[0], np.arange(steps))
+    grid = even_times(time, step)
     moved = int((grid[index] != time).sum())
     if moved:
         notes.append(f"{moved} rows were moved to the nearest step of {step}")
@@ -294,10 +294,10 @@ def _on_a_grid(
 
 def _require_target(name: str, values: np.ndarray, known: np.ndarray) -> None:
     if not known.any():
-        raise ValueError(f"column {name!r}: holds no number at all; name another --target")
+        raise ValueError(f"column {name!r}: holds no number at all; name another target")
     if np.ptp(values[known]) == 0:
         raise ValueError(
-            f"column {name!r}: is {values[known][0]:g} in every row, there is nothing to forecast; name another --target"
+            f"column {name!r}: is {values[known][0]:g} in every row, there is nothing to forecast; name another target"
         )
 
 

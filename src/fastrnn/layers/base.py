@@ -10,6 +10,7 @@ import numpy as np
 
 from fastrnn import _check
 from fastrnn.layers.config import Configurable
+from fastrnn.layers.initializers import get_initializer
 
 __all__ = ["Layer", "Parameters", "PrefixedParameters", "Shape"]
 
@@ -105,7 +106,7 @@ class Layer(Configurable):
         Seed of the first weights; None draws fresh ones.
     """
 
-    input_ndim: ClassVar[int | None] = None
+    input_ndim: int | None = None
     """The rank of the input, batch included; None for any from 2."""
 
     takes_time: ClassVar[bool] = False
@@ -157,6 +158,10 @@ class Layer(Configurable):
         """The first values of the parameters, in the layer's dtype."""
         return {}
 
+    def _drawn(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """First values from the initialiser that the layer has under a name."""
+        return get_initializer(name, getattr(self, name))(shape, self.dtype, rng)
+
     def count_params(self) -> int:
         """How many numbers the layer learns."""
         return sum(array.size for array in self.params.values())
@@ -186,7 +191,7 @@ class Layer(Configurable):
         raise NotImplementedError
 
     def _input(self, x: Any) -> np.ndarray:
-        """The input in the layer's dtype, its rank and last axis checked; builds the layer where it is not built yet."""
+        """The input in the layer's dtype, rank and last axis checked; builds the layer where it is not built yet."""
         dtype = self.dtype or _check.float_dtype(x=x)
         array = _check.as_float_array("x", x, dtype, self.input_ndim)
         if array.ndim < 2 or array.shape[-1] == 0:
@@ -196,6 +201,11 @@ class Layer(Configurable):
         if array.shape[-1] != self.input_size:
             raise ValueError(f"x: expected a last axis of size {self.input_size}, got shape {array.shape}")
         return array
+
+    def _array(self, name: str, value: Any, shape: tuple[int, ...], formula: str = "") -> np.ndarray:
+        """A gradient or a state in the layer's dtype, of the given shape."""
+        array = _check.as_float_array(name, value, self.dtype or _check.float_dtype(**{name: value}))
+        return _check.require_shape(name, array, shape, formula)
 
     def _no_state(self, dfinal_state: Any) -> None:
         """Refuse a state gradient where there is no state."""

@@ -1,7 +1,7 @@
 """Configuration as plain data: every configurable object knows the arguments that would build it again.
 
-The constructor's signature is the one list of an object's options: ``get_config`` reads it, ``from_config`` calls it, the
-``repr`` shows what differs from it.  A constructor therefore keeps each argument under its own name.
+The constructor's signature is the one list of an object's options: ``get_config`` reads it, ``from_config`` calls it,
+the ``repr`` shows what differs from it.  A constructor therefore keeps each argument under its own name.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ T = TypeVar("T", bound="Configurable")
 class Configurable:
     """An object that its constructor's arguments describe wholly.
 
-    Subclasses become known by their name as soon as they are defined, so that a saved file can name them; a class defined
-    outside fastrnn is known as ``module.Class`` and has to be imported before a file that uses it is loaded.
+    Subclasses become known by their name as soon as they are defined, so that a saved file can name them; a class
+    defined outside fastrnn is known as ``module.Class`` and has to be imported before a file that uses it is loaded.
     """
 
     _known: ClassVar[dict[str, type[Configurable]]] = {}

@@ -9,7 +9,7 @@ import numpy as np
 from fastrnn import _check
 from fastrnn.layers.activations import ACTIVATIONS
 from fastrnn.layers.base import Layer, Shape
-from fastrnn.layers.initializers import Initializer, checked_initializer, get_initializer
+from fastrnn.layers.initializers import Initializer, checked_initializer
 
 __all__ = ["Dense"]
 
@@ -66,9 +66,9 @@ class Dense(Layer):
         self.bias_initializer = checked_initializer("bias_initializer", bias_initializer)
 
     def initial_parameters(self, input_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        params = {"w": get_initializer("kernel_initializer", self.kernel_initializer)((input_size, self.units), self.dtype, rng)}
+        params = {"w": self._drawn("kernel_initializer", (input_size, self.units), rng)}
         if self.use_bias:
-            params["b"] = get_initializer("bias_initializer", self.bias_initializer)((self.units,), self.dtype, rng)
+            params["b"] = self._drawn("bias_initializer", (self.units,), rng)
         return params
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -117,7 +117,7 @@ class Dense(Layer):
         dstate : None
         """
         self._no_state(dfinal_state)
-        dout = _check.require_shape("dout", _check.as_float_array("dout", dout, self.dtype), cache.out.shape)
+        dout = self._array("dout", dout, cache.out.shape)
         da = ACTIVATIONS[self.activation or "linear"].gradient(dout, cache.out).reshape(-1, self.units)
         rows = cache.x.reshape(-1, cache.x.shape[-1])
         grads = {"w": rows.T @ da}  # dw (I, units) = rows' (I, N) · da (N, units)

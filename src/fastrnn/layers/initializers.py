@@ -125,8 +125,8 @@ class RandomUniform(Initializer):
 class VarianceScaling(Initializer):
     """Zero mean and variance ``scale / n``, with n the fan in, the fan out or their mean.
 
-    The fans are those of the kernel as it is stored: a recurrent layer's ``w_x`` (I, G*H) has fan in I and fan out G*H, as in
-    Keras.
+    The fans are those of the kernel as it is stored: a recurrent layer's ``w_x`` (I, G*H) has fan in I and fan out
+    G*H, as in Keras.
 
     Parameters
     ----------
@@ -200,8 +200,8 @@ class LecunNormal(VarianceScaling):
 class Orthogonal(Initializer):
     """Orthonormal rows (or columns, whichever are fewer), times `gain` (Saxe et al., 2014).
 
-    For a recurrent kernel this is over the fused (H, G*H) matrix, as in Keras: its H rows are orthonormal, the H by H block of
-    one gate by itself is not orthogonal.
+    For a recurrent kernel this is over the fused (H, G*H) matrix, as in Keras: its H rows are orthonormal, the H by H
+    block of one gate by itself is not orthogonal.
 
     Parameters
     ----------

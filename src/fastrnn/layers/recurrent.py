@@ -1,7 +1,7 @@
 """The recurrent layers: SimpleRNN, LSTM and GRU.
 
-All of them are one base class.  What sets them apart stands in a `Cell`: which functions run it, how many gates it has, which
-states it carries.
+All of them are one base class.  What sets them apart stands in a `Cell`, which the registry of the kernels fills:
+which functions run it, how many gates it has, which states it carries.
 """
 
 from __future__ import annotations
@@ -13,27 +13,41 @@ from typing import Any, ClassVar, TypedDict, Unpack
 
 import numpy as np
 
-from fastrnn import _check, functional
+from fastrnn import _check, _engine, functional
 from fastrnn.layers.base import Layer, Shape
-from fastrnn.layers.initializers import Initializer, checked_initializer, get_initializer
+from fastrnn.layers.initializers import Initializer, checked_initializer
 
 __all__ = ["GRU", "LSTM", "Recurrent", "RecurrentCache", "SimpleRNN"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a recurrent layer has to know of its cell."""
+    """What a recurrent layer has to know of its cell; all of it comes from the registry of the kernels."""
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     gates: int
     states: tuple[str, ...]  # carried from step to step, h first
-    bias_rows: int | None = None  # rows of a two-dimensional bias
+    bias_rows: int | None  # rows of a two-dimensional bias
+    gated: bool  # whether there is an activation of the gates
+
+    @classmethod
+    def named(cls, name: str) -> Cell:
+        """The cell that the registry has under a name."""
+        spec = _engine.CELLS[name]
+        return cls(
+            forward=getattr(functional, f"{name}_forward"),
+            backward=getattr(functional, f"{name}_backward"),
+            gates=spec["gates"],
+            states=("h", "c") if spec["cell_state"] else ("h",),
+            bias_rows=None if spec["additive"] else 2,
+            gated=spec["gated"],
+        )
 
 
 @dataclass(frozen=True)
 class RecurrentCache:
-    """What backward needs.  Only `state` is meant for reading: the final state, a tuple (h,) or (h, c) of (B, H) arrays."""
+    """What backward needs.  Only `state` is meant for reading: the final state, (h,) or (h, c), each (B, H)."""
 
     state: tuple[np.ndarray, ...]
     steps: Any
@@ -82,7 +96,7 @@ def _with_inherited_options(cls: type[Layer]) -> inspect.Signature:
         return inspect.Signature(own)
     own = [p for p in own if p.kind is not p.VAR_KEYWORD]
     names = {p.name for p in own}
-    inherited = [p for p in inspect.signature(cls.__base__).parameters.values() if p.name not in names]
+    inherited = [p for p in inspect.signature(cls.__mro__[1]).parameters.values() if p.name not in names]
     return inspect.Signature(own + inherited)
 
 
@@ -116,7 +130,7 @@ class Recurrent(Layer):
     ) -> None:
         super().__init__("float32" if dtype is None else dtype, seed)
         self.units = _check.integer("units", units, 1)
-        self.activation = activation
+        self.activation = _check.activation("activation", activation, _engine.ACTIVATIONS)
         self.use_bias = _check.boolean("use_bias", use_bias)
         self.kernel_initializer = checked_initializer("kernel_initializer", kernel_initializer)
         self.recurrent_initializer = checked_initializer("recurrent_initializer", recurrent_initializer)
@@ -140,12 +154,12 @@ class Recurrent(Layer):
     def initial_parameters(self, input_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         columns = self.cell.gates * self.units
         params = {
-            "w_x": get_initializer("kernel_initializer", self.kernel_initializer)((input_size, columns), self.dtype, rng),
-            "w_h": get_initializer("recurrent_initializer", self.recurrent_initializer)((self.units, columns), self.dtype, rng),
+            "w_x": self._drawn("kernel_initializer", (input_size, columns), rng),
+            "w_h": self._drawn("recurrent_initializer", (self.units, columns), rng),
         }
         if self.use_bias:
             shape = (columns,) if self.cell.bias_rows is None else (self.cell.bias_rows, columns)
-            params["b"] = get_initializer("bias_initializer", self.bias_initializer)(shape, self.dtype, rng)
+            params["b"] = self._drawn("bias_initializer", shape, rng)
         return params
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -166,7 +180,7 @@ class Recurrent(Layer):
         out, cache = self.forward(x, *args, **options)
         return (out, *cache.state) if self.return_state else out
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         x: Any,
         initial_state: tuple[Any, ...] | None = None,
@@ -198,8 +212,8 @@ class Recurrent(Layer):
         Returns
         -------
         out : ndarray (B, T, H) or (B, H)
-            All outputs with ``return_sequences``, otherwise the last true one of each row.  With ``go_backwards`` in the order
-            in which the steps were processed.
+            All outputs with ``return_sequences``, otherwise the last true one of each row.  With ``go_backwards`` in
+            the order in which the steps were processed.
         cache : RecurrentCache
             For `backward`; ``cache.state`` is the final state.
         """
@@ -248,21 +262,20 @@ class Recurrent(Layer):
         dstates = self._as_states("dfinal_state", dfinal_state, cache.output_shape[0])
         dy = None
         if dout is not None and self.return_sequences:
-            dy = self._as_shape("dout", dout, cache.output_shape, "(B, T, H)")
+            dy = self._array("dout", dout, cache.output_shape, "(B, T, H)")
             dy = _reverse_time(dy, cache.lengths) if self.go_backwards else dy
         elif dout is not None:
-            dh = self._as_shape("dout", dout, cache.state[0].shape, "(B, H)")
+            dh = self._array("dout", dout, cache.state[0].shape, "(B, H)")
             dstates = (dh if dstates[0] is None else dh + dstates[0], *dstates[1:])
-        if dy is None:
-            dy = np.zeros(cache.output_shape, self.dtype)
         finals = {f"d{name}_n": value for name, value in zip(self.cell.states, dstates, strict=True)}
         g = self.cell.backward(dy, cache.steps, **finals)
         grads = {name: getattr(g, f"d{name}") for name in self.params}
         return g.dx, grads, tuple(getattr(g, f"d{name}0") for name in self.cell.states)
 
     def _cell_options(self) -> dict[str, Any]:
-        """The keyword arguments that the cell's forward function takes beyond those of every cell."""
-        return {"activation": self.activation}
+        """The activations, by the names that the cell's forward function has for them."""
+        names = ("activation", "recurrent_activation") if self.cell.gated else ("activation",)
+        return {name: getattr(self, name) for name in names}
 
     def _as_states(self, name: str, states: Any, batch: int) -> tuple[np.ndarray | None, ...]:
         """One array (B, H) or None for each state that the cell carries."""
@@ -275,13 +288,9 @@ class Recurrent(Layer):
         if len(states) != count:
             raise ValueError(f"{name}: expected a tuple {expected}, got {len(states)} entries")
         return tuple(
-            None if s is None else self._as_shape(f"{name}[{i}]", s, (batch, self.units), "(B, H)")
+            None if s is None else self._array(f"{name}[{i}]", s, (batch, self.units), "(B, H)")
             for i, s in enumerate(states)
         )
-
-    def _as_shape(self, name: str, value: Any, shape: tuple[int, ...], formula: str) -> np.ndarray:
-        """An array in the layer's dtype and of the shape."""
-        return _check.require_shape(name, _check.as_float_array(name, value, self.dtype), shape, formula)
 
 
 class SimpleRNN(Recurrent):
@@ -306,7 +315,7 @@ class SimpleRNN(Recurrent):
     (32, 50, 20)
     """
 
-    cell = Cell(functional.rnn_forward, functional.rnn_backward, gates=1, states=("h",))
+    cell = Cell.named("rnn")
 
     def __init__(self, units: int, **options: Unpack[RecurrentOptions]) -> None:
         super().__init__(units, **options)
@@ -334,8 +343,8 @@ class LSTM(Recurrent):
         Activation of the cell's input and output.
     use_bias : bool
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
-        First values of ``w_x``, ``w_h`` and ``b``.  Glorot and orthogonal take the fused (I, G*H) and (H, G*H) kernels as they
-        are, as Keras does.
+        First values of ``w_x``, ``w_h`` and ``b``.  Glorot and orthogonal take the fused (I, G*H) and (H, G*H)
+        kernels as they are, as Keras does.
     dropout, recurrent_dropout, zoneout, layer_norm, ln_epsilon, stateful
         Not built yet: a value other than the default raises ``NotImplementedError``.
     return_sequences : bool
@@ -364,7 +373,7 @@ class LSTM(Recurrent):
     (20, 80)
     """
 
-    cell = Cell(functional.lstm_forward, functional.lstm_backward, gates=4, states=("h", "c"))
+    cell = Cell.named("lstm")
 
     def __init__(
         self,
@@ -376,7 +385,7 @@ class LSTM(Recurrent):
         **options: Unpack[RecurrentOptions],
     ) -> None:
         super().__init__(units, **options)
-        self.recurrent_activation = recurrent_activation
+        self.recurrent_activation = _check.activation("recurrent_activation", recurrent_activation, _engine.ACTIVATIONS)
         self.unit_forget_bias = _check.boolean("unit_forget_bias", unit_forget_bias)
         self.peephole = _only_default("peephole", peephole)
 
@@ -385,9 +394,6 @@ class LSTM(Recurrent):
         if self.use_bias and self.unit_forget_bias:
             params["b"][self.units : 2 * self.units] = 1.0
         return params
-
-    def _cell_options(self) -> dict[str, Any]:
-        return {"activation": self.activation, "recurrent_activation": self.recurrent_activation}
 
 
 class GRU(Recurrent):
@@ -409,9 +415,8 @@ class GRU(Recurrent):
     **options
         As for `LSTM`.
 
-    Notes
-    -----
-    Parameters: ``w_x`` (I, 3*H), ``w_h`` (H, 3*H), ``b`` (2, 3*H): a row for the input and one for the state.  State: ``(h,)``.
+    Notes ----- Parameters: ``w_x`` (I, 3*H), ``w_h`` (H, 3*H), ``b`` (2, 3*H): a row for the input and one for the
+    state.  State: ``(h,)``.
 
     Examples
     --------
@@ -421,7 +426,7 @@ class GRU(Recurrent):
     (32, 20)
     """
 
-    cell = Cell(functional.gru_forward, functional.gru_backward, gates=3, states=("h",), bias_rows=2)
+    cell = Cell.named("gru")
 
     def __init__(
         self,
@@ -432,11 +437,8 @@ class GRU(Recurrent):
         **options: Unpack[RecurrentOptions],
     ) -> None:
         super().__init__(units, **options)
-        self.recurrent_activation = recurrent_activation
+        self.recurrent_activation = _check.activation("recurrent_activation", recurrent_activation, _engine.ACTIVATIONS)
         self.reset_after = _only_default("reset_after", reset_after)
-
-    def _cell_options(self) -> dict[str, Any]:
-        return {"activation": self.activation, "recurrent_activation": self.recurrent_activation}
 
 
 def _only_default(name: str, value: Any) -> Any:

@@ -13,15 +13,15 @@ __all__ = ["Dropout"]
 
 
 class Dropout(Layer):
-    """Inverted dropout: in training each number is kept with probability ``1 - rate`` and then divided by it, else zeroed.
+    """Inverted dropout: in training a number is kept with probability ``1 - rate`` and divided by it, or zeroed.
 
     Parameters
     ----------
     rate : float
         Fraction that is dropped, in [0, 1).
     seed : int, optional
-        Source of the mask where `forward` is given no generator; a layer holds no hidden state, so each such call draws the
-        same mask.  ``Sequential.fit`` hands its own generator down, which the model's seed starts.
+        Source of the mask where `forward` is given no generator; a layer holds no hidden state, so each such call
+        draws the same mask.  ``Sequential.fit`` hands its own generator down, which the model's seed starts.
 
     Examples
     --------

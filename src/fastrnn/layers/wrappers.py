@@ -43,6 +43,7 @@ class TimeDistributed(Layer):
             raise TypeError(f"layer: expected a Layer, got {type(layer).__name__}")
         super().__init__(layer.dtype)
         self.layer = layer
+        self.input_ndim = 3 if layer.input_ndim is None else layer.input_ndim + 1
 
     @property
     def params(self) -> MutableMapping[str, np.ndarray]:
@@ -74,8 +75,6 @@ class TimeDistributed(Layer):
             For `backward`.
         """
         x = self._input(x)
-        if x.ndim < 3:
-            raise ValueError(f"x: expected at least 3-D (B, T, ...), got {x.ndim}-D with shape {x.shape}")
         batch, time = x.shape[:2]
         out, inner = self.layer.forward(x.reshape(batch * time, *x.shape[2:]), training=training, rng=rng)
         return out.reshape(batch, time, *out.shape[1:]), _TimeDistributedCache(x.shape, out.shape, inner)
@@ -86,7 +85,7 @@ class TimeDistributed(Layer):
         """Gradients by the input and the wrapped layer's parameters."""
         self._no_state(dfinal_state)
         batch, time = cache.x_shape[:2]
-        dout = _check.require_shape("dout", np.asarray(dout), (batch, time, *cache.out_shape[1:]))
+        dout = self._array("dout", dout, (batch, time, *cache.out_shape[1:]))
         dx, grads, _ = self.layer.backward(dout.reshape(cache.out_shape), cache.inner)
         return dx.reshape(cache.x_shape), grads, None
 

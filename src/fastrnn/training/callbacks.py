@@ -19,8 +19,8 @@ __all__ = ["Callback", "EarlyStopping", "History", "ProgressBar", "TerminateOnNa
 class Callback:
     """Base class: override what you need.
 
-    ``fit`` sets `model` before it calls anything.  Setting ``self.model.stop_training = True`` ends the training after the
-    batch or epoch at hand.
+    ``fit`` sets `model` before it calls anything.  Setting ``self.model.stop_training = True`` ends the training
+    after the batch or epoch at hand.
 
     Examples
     --------
@@ -197,7 +197,7 @@ class ProgressBar(Callback):
         self._bar.update()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self._figures.update(logs)
+        self._figures.update({name: logs[name] for name in ("loss", "val_loss") if name in logs})
         self._show(refresh=True)
 
     def on_train_end(self) -> None:

@@ -1,11 +1,12 @@
 """Losses: one number for each entry of the output, their weighted mean, and the gradient by the prediction.
 
-An entry is a row (B,) or, for sequences, a step of a row (B, T); a loss is averaged over the last axis first.  The cost is
+An entry is a row (B,) or, for sequences, a step of a row (B, T); a loss is averaged over the last axis first.  The
+cost is
 
     L = sum(weight · entry) / number of entries
 
-A boolean `sample_weight` selects entries: the cost is the mean over the selected ones, and what the target holds elsewhere
-(NaN, -1) does not matter.  Numbers weigh the entries, as in Keras.
+A boolean `sample_weight` selects entries: the cost is the mean over the selected ones, and what the target holds
+elsewhere (NaN, -1) does not matter.  Numbers weigh the entries, as in Keras.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = [
 
 
 class Loss(Configurable):
-    """Base class: a subclass writes `entries` and `entry_gradients` (and `targets`, if they are not shaped like y_pred).
+    """Base class: a subclass writes `entries` and `entry_gradients` (and `targets`, if not shaped like y_pred).
 
     Examples
     --------
@@ -52,7 +53,7 @@ class Loss(Configurable):
         raise NotImplementedError
 
     def targets(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        """The targets in the form that `entries` takes: dtype and shape of y_pred, whose last axis may be left out if it is 1."""
+        """The targets as `entries` takes them: dtype and shape of y_pred; a last axis of 1 may be left out."""
         y_true = _check.as_float_array("y_true", y_true, y_pred.dtype)
         if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
             y_true = y_true[..., None]
@@ -91,7 +92,7 @@ class Loss(Configurable):
         y_true, y_pred, weight = self._prepare(y_true, y_pred, sample_weight)
         entries = self.entries(y_true, y_pred)
         dy_pred = self.entry_gradients(y_true, y_pred)
-        dy_pred *= 1.0 / entries.size
+        dy_pred /= entries.size
         if weight is not None:
             dy_pred *= weight[..., None]
             dy_pred[weight == 0] = 0  # an infinite or NaN gradient of an entry that does not count
@@ -159,8 +160,8 @@ class BinaryCrossentropy(Loss):
     Parameters
     ----------
     from_logits : bool
-        True: y_pred holds logits z, p = sigmoid(z), and the loss max(z, 0) - z·y + log(1 + exp(-|z|)) neither overflows nor
-        loses digits.  False: y_pred holds p, which is kept off 0 and 1 by 1e-7.
+        True: y_pred holds logits z, p = sigmoid(z), and the loss max(z, 0) - z·y + log(1 + exp(-|z|)) neither
+        overflows nor loses digits.  False: y_pred holds p, which is kept off 0 and 1 by 1e-7.
     """
 
     _EPSILON = 1e-7
@@ -184,7 +185,7 @@ class BinaryCrossentropy(Loss):
 
 
 class CategoricalCrossentropy(Loss):
-    """-sum(y·log(softmax(z))) over the classes; y_pred holds logits z, y_true one probability for each class (often one-hot)."""
+    """-sum(y·log(softmax(z))) over the classes; y_pred holds logits z, y_true a probability for each class."""
 
     def entries(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return -(y_true * _log_softmax(y_pred)).sum(axis=-1)
@@ -239,7 +240,8 @@ def entry_weights(sample_weight: Any, shape: tuple[int, ...], dtype: np.dtype) -
         raise ValueError(f"sample_weight: expected a shape that fits {shape}, got {weight.shape}") from None
     if not selects:
         return weight
-    return weight.astype(dtype) * (weight.size / max(1, np.count_nonzero(weight)))
+    selected = int(np.count_nonzero(weight))
+    return weight.astype(dtype) * (weight.size / max(1, selected))
 
 
 def combined_weights(sample_weight: Any, mask: np.ndarray | None) -> Any:
@@ -250,8 +252,8 @@ def combined_weights(sample_weight: Any, mask: np.ndarray | None) -> Any:
     if weight.dtype == np.bool_:
         weight = weight.reshape(-1, 1) if weight.ndim == 1 else weight
         return weight & mask
-    scale = np.asarray(entry_weights(mask, mask.shape, np.dtype(np.float64)))
-    return np.asarray(entry_weights(weight, mask.shape, np.dtype(np.float64))) * scale
+    scales, weights = (np.asarray(entry_weights(w, mask.shape, np.dtype(np.float64))) for w in (mask, weight))
+    return weights * scales
 
 
 def _weighted_mean(entries: np.ndarray, weight: np.ndarray | None) -> float:

@@ -1,6 +1,7 @@
 """Metrics: figures to watch that nobody differentiates.
 
-A metric gives a total and a count for each batch, so that the figure of an epoch is that of all its entries, whatever the batches.
+A metric gives a total and a count for each batch, so that the figure of an epoch is that of all its entries, whatever
+the batches.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ class LastStepMSE(Metric):
 class Accuracy(Metric):
     """Fraction of entries whose class is right.
 
-    With one output the class is ``y_pred > threshold``, with more it is the largest; y_true holds class numbers, or with more
-    outputs one number for each class.
+    With one output the class is ``y_pred > threshold``, with more it is the largest; y_true holds class numbers, or
+    with more outputs one number for each class.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Optimizers with Keras' names, defaults and formulas.
 
 The weights are updated in place, without a temporary array for each operation: an optimizer owns one scratch buffer.
-Where Keras and the papers (and PyTorch) differ, Keras is followed: Adam adds epsilon to the root of the second moment before
-that is corrected for its bias, RMSprop and Adagrad add it under the root.
+Where Keras and the papers (and PyTorch) differ, Keras is followed: Adam adds epsilon to the root of the second moment
+before that is corrected for its bias, RMSprop and Adagrad add it under the root.
 """
 
 from __future__ import annotations
@@ -117,9 +117,7 @@ class Optimizer(Configurable):
         """What is remembered of a parameter, before the first update."""
         raise NotImplementedError
 
-    def update(
-        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
-    ) -> None:
+    def update(self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray) -> None:
         """One update in place; `scratch` has the shape of the parameter and any content."""
         raise NotImplementedError
 
@@ -143,7 +141,9 @@ class Optimizer(Configurable):
 
 
 class SGD(Optimizer):
-    """Gradient descent, with momentum: ``m = momentum·m - rate·g; param += m``, Nesterov: ``param += momentum·m - rate·g``.
+    """Gradient descent: ``param -= rate·g``.
+
+    With momentum: ``m = momentum·m - rate·g; param += m``, Nesterov: ``param += momentum·m - rate·g``.
 
     Parameters
     ----------
@@ -172,9 +172,7 @@ class SGD(Optimizer):
     def create_slots(self, param: np.ndarray) -> Slots:
         return {"m": np.zeros_like(param)} if self.momentum else {}
 
-    def update(
-        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
-    ) -> None:
+    def update(self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray) -> None:
         step = np.multiply(gradient, rate, out=scratch)
         if not self.momentum:
             param -= step
@@ -228,9 +226,7 @@ class RMSprop(Optimizer):
         names = ["v"] + ["mean"] * self.centered + ["m"] * (self.momentum > 0)
         return {name: np.zeros_like(param) for name in names}
 
-    def update(
-        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
-    ) -> None:
+    def update(self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray) -> None:
         v = slots["v"]
         _square_average(v, gradient, self.rho, scratch)
         if self.centered:
@@ -288,9 +284,7 @@ class Adam(Optimizer):
     def create_slots(self, param: np.ndarray) -> Slots:
         return {"m": np.zeros_like(param), "v": np.zeros_like(param)}
 
-    def update(
-        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
-    ) -> None:
+    def update(self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray) -> None:
         m, v = slots["m"], slots["v"]
         _average(m, gradient, self.beta_1, scratch)
         _square_average(v, gradient, self.beta_2, scratch)
@@ -302,7 +296,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2017): ``param -= rate·weight_decay·param`` before each step.
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2017): first ``param -= rate·weight_decay·param``.
 
     Parameters
     ----------
@@ -338,9 +332,7 @@ class AdamW(Adam):
         )
         self.weight_decay = _check.number("weight_decay", weight_decay, 0.0)
 
-    def update(
-        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
-    ) -> None:
+    def update(self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray) -> None:
         param *= 1.0 - rate * self.weight_decay
         super().update(param, gradient, slots, rate, scratch)
 
@@ -375,9 +367,7 @@ class Adagrad(Optimizer):
     def create_slots(self, param: np.ndarray) -> Slots:
         return {"v": np.full_like(param, self.initial_accumulator_value)}
 
-    def update(
-        self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray
-    ) -> None:
+    def update(self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray) -> None:
         v = slots["v"]
         v += np.square(gradient, out=scratch)
         np.sqrt(np.add(v, self.epsilon, out=scratch), out=scratch)

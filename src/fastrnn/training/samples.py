@@ -40,7 +40,7 @@ class Samples:
         others = {
             "y": None if y is None else _check.as_real_array("y", y),
             "sample_weight": None if sample_weight is None else _check.as_real_array("sample_weight", sample_weight),
-            "lengths": None if lengths is None else _check.as_int_vector("lengths", lengths, len(x), 0, _steps(x), "(N,)"),
+            "lengths": None if lengths is None else _as_lengths(lengths, x),
         }
         for name, array in others.items():
             if array is not None and (array.ndim == 0 or len(array) != len(x)):
@@ -69,8 +69,8 @@ class Samples:
             yield self.take(rows if order is None else order[rows])
 
 
-def _steps(x: np.ndarray) -> int:
-    """The time steps of an input with a time axis."""
+def _as_lengths(lengths: Any, x: np.ndarray) -> np.ndarray:
+    """The true steps of each row of an input with a time axis."""
     if x.ndim < 3:
         raise ValueError(f"lengths: expected x to be 3-D (N, T, I), got {x.ndim}-D with shape {x.shape}")
-    return x.shape[1]
+    return _check.as_int_vector("lengths", lengths, len(x), 0, x.shape[1], "(N,)")

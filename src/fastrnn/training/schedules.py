@@ -1,4 +1,4 @@
-"""Learning rates that change from step to step, with Keras' names and formulas.  A step is one update of the weights."""
+"""Learning rates that change with the step, with Keras' names and formulas.  A step is one update of the weights."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class PiecewiseConstantDecay(Schedule):
         if self.boundaries != sorted(set(self.boundaries)):
             raise ValueError(f"boundaries: expected steps in rising order, got {self.boundaries}")
         if len(self.values) != len(self.boundaries) + 1:
-            raise ValueError(f"values: expected {len(self.boundaries) + 1}, one more than boundaries, got {len(values)}")
+            raise ValueError(f"values: expected {len(self.boundaries) + 1}, 1 more than boundaries, got {len(values)}")
 
     def __call__(self, step: int) -> float:
         return self.values[bisect_left(self.boundaries, step)]

@@ -40,7 +40,8 @@ class Sequential(Configurable):
     input_size : int, optional
         Size of the last axis of the input; without it the first data tell.
     seed : int, optional
-        Seed of the weights of all layers without a seed of their own, of the order of the samples in `fit` and of dropout.
+        Seed of the weights of all layers without a seed of their own, of the order of the samples in `fit` and of
+        dropout.
 
     Attributes
     ----------
@@ -48,13 +49,11 @@ class Sequential(Configurable):
     optimizer, loss, metrics
         As set by `compile`.
 
-    Notes
-    -----
-    A model holds parameters and how it is trained, nothing about the data that went through it: several threads may predict
-    with one model at once.  A float64 model is one whose layers are float64.
+    Notes ----- A model holds parameters and how it is trained, nothing about the data that went through it: several
+    threads may predict with one model at once.  A float64 model is one whose layers are float64.
 
-    `lengths` go to every layer that takes them, up to the layer that ends the time axis; where the output still has its time
-    axis, the loss and the metrics leave out the steps past a row's end.
+    `lengths` go to every layer that takes them, up to the layer that ends the time axis; where the output still has
+    its time axis, the loss and the metrics leave out the steps past a row's end.
 
     Examples
     --------
@@ -121,6 +120,7 @@ class Sequential(Configurable):
             raise ValueError("layers: expected at least one layer before the model is built")
         shapes = self._shapes(input_size)
         for i, (layer, shape) in enumerate(zip(self.layers, shapes[:-1], strict=True)):
+            assert shape[-1] is not None  # only batch and time are unknown
             layer.build(shape[-1], np.random.SeedSequence(self.seed, spawn_key=(_SEED_OF_WEIGHTS, i)))
         self.input_size = input_size
 
@@ -182,7 +182,7 @@ class Sequential(Configurable):
             shape = shapes[-1]
             if layer.input_ndim is not None and len(shape) != layer.input_ndim:
                 raise ValueError(
-                    f"layers[{i}]: {layer!r} takes {layer.input_ndim}-D input, the layer before it gives {len(shape)}-D; "
+                    f"layers[{i}]: {layer!r} takes {layer.input_ndim}-D input, the layer before gives {len(shape)}-D; "
                     "a recurrent layer gives 3-D with return_sequences=True, RepeatVector makes 3-D of 2-D"
                 )
             shapes.append(layer.output_shape(shape))
@@ -285,8 +285,9 @@ class Sequential(Configurable):
         optimizer : str or Optimizer
             "sgd", "rmsprop", "adam", "adamw", "adagrad" or an object.
         loss : str or Loss
-            "mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy" or an
-            object.  The cross-entropies take logits: the last layer has no activation.
+            "mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy",
+            "sparse_categorical_crossentropy" or an object.  The cross-entropies take logits: the last layer has no
+            activation.
         metrics : iterable
             Names ("rmse", "accuracy", "last_step_mse" or a loss), objects, or functions of y_true and y_pred.
         """
@@ -294,11 +295,14 @@ class Sequential(Configurable):
         if isinstance(metrics, str):
             raise TypeError(f"metrics: expected a list, got the string {metrics!r}")
         judges = [get_metric(metric, loss) for metric in metrics]
+        names = [judge.name for judge in judges]
+        if len(set(names)) != len(names) or "loss" in names:
+            raise ValueError(f"metrics: expected different names other than 'loss', got {', '.join(names)}")
         last = getattr(self.layers[-1], "activation", None) if self.layers else None
         if isinstance(loss, BinaryCrossentropy) and loss.from_logits and last == "sigmoid":
             raise ValueError(
-                "loss: binary_crossentropy takes logits, but the last layer's activation is sigmoid; use activation=None there "
-                "or BinaryCrossentropy(from_logits=False)"
+                "loss: binary_crossentropy takes logits, but the last layer's activation is sigmoid; "
+                "use activation=None there or BinaryCrossentropy(from_logits=False)"
             )
         self.optimizer, self.loss, self.metrics = optimizer, loss, judges
 
@@ -345,14 +349,12 @@ class Sequential(Configurable):
         Returns
         -------
         History
-            ``.history`` is a dict of lists with one number for each epoch.  The training loss is the mean over the batches while
-            the weights change, each batch counting by its rows.
+            ``.history`` is a dict of lists with one number for each epoch.  The training loss is the mean over the
+            batches while the weights change, each batch counting by its rows.
 
-        Notes
-        -----
-        With the same seed, data and options, training gives the same weights bit for bit.  An interrupt from the keyboard is
-        raised again after the callbacks' ``on_train_end``; the weights are then those of the last finished batch, or the best
-        ones if `EarlyStopping` restores them.
+        Notes ----- With the same seed, data and options, training gives the same weights bit for bit.  An interrupt
+        from the keyboard is raised again after the callbacks' ``on_train_end``; the weights are then those of the
+        last finished batch, or the best ones if `EarlyStopping` restores them.
         """
         self._require_compiled()
         epochs = _check.integer("epochs", epochs, 1)
@@ -409,13 +411,13 @@ class Sequential(Configurable):
         return self._train_step(samples, np.random.default_rng(self._training_seed())).loss
 
     def _run_epoch(
-        self, batches: Iterable[Samples], rng: np.random.Generator, watchers: list[Callback], record_gradient_norms: bool
+        self, batches: Iterable[Samples], rng: np.random.Generator, watchers: list[Callback], with_norms: bool
     ) -> dict[str, float]:
         """Train on all batches once; the figures of the epoch."""
         losses, norms, rows = [], [], []
         totals = np.zeros((len(self.metrics), 2))
         for i, batch in enumerate(batches):
-            step = self._train_step(batch, rng, record_gradient_norms)
+            step = self._train_step(batch, rng, with_norms)
             losses.append(step.loss)
             norms.append(step.gradient_norm)
             rows.append(len(batch))
@@ -426,7 +428,7 @@ class Sequential(Configurable):
                 break
         logs = {"loss": float(np.average(losses, weights=rows))}
         logs |= self._finished_metrics(totals)
-        if record_gradient_norms:
+        if with_norms:
             logs["gradient_norm"] = float(np.mean(norms))
         return logs
 
@@ -516,11 +518,10 @@ class Sequential(Configurable):
         path : str or os.PathLike
             An existing file is replaced in one step, so no reader ever sees half a model.
 
-        Notes
-        -----
-        Parameters, layers, loss, metrics and the optimizer's settings are saved, but not what the optimizer remembers of past
-        gradients: training goes on after loading as with a fresh optimizer.  If a metric is a function of yours, none of this
-        but parameters and layers is saved, and the loaded model has to be compiled.
+        Notes ----- Parameters, layers, loss, metrics and the optimizer's settings are saved, but not what the
+        optimizer remembers of past gradients: training goes on after loading as with a fresh optimizer.  If a metric
+        is a function of yours, none of this but parameters and layers is saved, and the loaded model has to be
+        compiled.
         """
         from fastrnn import storage
 

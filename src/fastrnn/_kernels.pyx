@@ -1,0 +1,56 @@
+# cython: language_level=3
+"""What the C kernels have: cells, activations, instruction sets; and which of these sets is in use."""
+
+cimport numpy as cnp
+
+import os
+
+cnp.import_array()
+
+CELLS = {
+    fastrnn_cells[i].name.decode(): {
+        "index": i,
+        "gates": fastrnn_cells[i].gates,
+        "slots": fastrnn_cells[i].slots,
+        "cell_state": bool(fastrnn_cells[i].cell_state),
+        "additive": bool(fastrnn_cells[i].additive),
+        "gated": bool(fastrnn_cells[i].gated),
+    }
+    for i in range(fastrnn_cell_count)
+}
+ACTIVATIONS = {fastrnn_activation_names[i].decode(): i for i in range(FASTRNN_ACTIVATIONS)}
+
+cdef const fastrnn_isa *isa = NULL
+
+
+def instruction_sets():
+    """Names of the instruction sets that were compiled in and that this machine has, slowest first."""
+    return [fastrnn_isa_at(i).name.decode() for i in range(fastrnn_isa_count()) if fastrnn_isa_supported(i)]
+
+
+def use_instruction_set(name=None):
+    """Take the kernels of one instruction set from now on; None is the fastest that this machine has."""
+    global isa
+    names = instruction_sets()
+    name = name or names[len(names) - 1]
+    if name not in names:
+        raise ValueError(f"FASTRNN_ISA: expected one of {', '.join(map(repr, names))} on this machine, got {name!r}")
+    for i in range(fastrnn_isa_count()):
+        if fastrnn_isa_at(i).name.decode() == name:
+            isa = fastrnn_isa_at(i)
+
+
+def instruction_set():
+    """Name of the instruction set in use."""
+    return isa.name.decode()
+
+
+use_instruction_set(os.environ.get("FASTRNN_ISA"))
+
+
+cdef const fastrnn_kernels *kernels_for(cnp.ndarray array):
+    return isa.f32 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32 else isa.f64
+
+
+cdef const fastrnn_cell *cell_at(Py_ssize_t index) noexcept nogil:
+    return &fastrnn_cells[index]

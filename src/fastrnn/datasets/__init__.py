@@ -1,0 +1,103 @@
+"""Small real series that come with the package, read with NumPy alone; README.md beside this file says whence."""
+
+from __future__ import annotations
+
+import csv
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Dataset", "bike_sharing", "co2_weekly", "path"]
+
+
+class Dataset(NamedTuple):
+    """A series with times.
+
+    Attributes
+    ----------
+    time : (N,) datetime64 array
+        Sorted; a step without a row in the file is not in it.
+    columns : dict of str to (N,) array
+        float64, NaN where a value is missing; a column of text is an array of strings.
+    target : str
+        The column that one would forecast.
+    unit : str
+        The unit of the target.
+    source : str
+        Whom to name.
+    """
+
+    time: np.ndarray
+    columns: dict[str, np.ndarray]
+    target: str
+    unit: str
+    source: str
+
+    @property
+    def y(self) -> np.ndarray:
+        """The target, (N,)."""
+        return self.columns[self.target]
+
+
+BIKES_SOURCE = (
+    "Bike Sharing data set, H. Fanaee-T and J. Gama (2013), UCI Machine Learning Repository, doi 10.24432/C5W894, CC BY 4.0"
+)
+CO2_SOURCE = "CO2 at Mauna Loa, Scripps Institution of Oceanography and CDIAC, public domain"
+
+
+def path(name: str) -> str:
+    """Where a bundled CSV file lies.
+
+    Parameters
+    ----------
+    name : {"bike_sharing", "co2_weekly"}
+    """
+    files = {"bike_sharing": "bike_sharing_hourly_2011.csv", "co2_weekly": "co2_weekly.csv"}
+    if name not in files:
+        raise ValueError(f"name: expected one of {', '.join(map(repr, files))}, got {name!r}")
+    return str(resources.files(__name__) / files[name])
+
+
+def bike_sharing() -> Dataset:
+    """Bikes rented in each of 8645 hours of 2011 in Washington DC, with the weather; 115 hours are missing.
+
+    Columns: ``bikers`` (bikes rented in the hour), ``temp``, ``atemp`` (felt), ``hum``, ``windspeed`` (all four
+    normalised), ``workingday``, ``holiday`` (0 or 1), ``weathersit`` (text).
+
+    Examples
+    --------
+    >>> from fastrnn import datasets
+    >>> bikes = datasets.bike_sharing()
+    >>> bikes.time[0], bikes.y[:3]
+    (np.datetime64('2011-01-01T00:00'), array([16., 40., 32.]))
+    """
+    return _read(path("bike_sharing"), "timestamp", "m", "bikers", "bikes", BIKES_SOURCE)
+
+
+def co2_weekly() -> Dataset:
+    """Weekly means of carbon dioxide at Mauna Loa from 1958 to 2001, in ppm; 59 of 2284 are missing.
+
+    Examples
+    --------
+    >>> from fastrnn import datasets
+    >>> datasets.co2_weekly().y[:3]
+    array([316.1, 317.3, 317.6])
+    """
+    return _read(path("co2_weekly"), "date", "D", "co2", "ppm", CO2_SOURCE)
+
+
+def _read(file: str, time: str, unit_of_time: str, target: str, unit: str, source: str) -> Dataset:
+    with open(file, newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    columns = {name: _column([row[name] for row in rows]) for name in rows[0] if name != time}
+    moments = np.array([row[time] for row in rows], dtype=f"datetime64[{unit_of_time}]")
+    return Dataset(moments, columns, target, unit, source)
+
+
+def _column(cells: list[str]) -> np.ndarray:
+    """Numbers with NaN for empty cells, or strings if one cell is no number."""
+    try:
+        return np.array([float(cell) if cell else np.nan for cell in cells])
+    except ValueError:
+        return np.array(cells)

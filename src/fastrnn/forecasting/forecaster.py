@@ -1,0 +1,276 @@
+"""A recurrent network as a forecaster."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastrnn import _check
+
+from .calendar import even_times
+from .estimator import BaseForecaster, History
+from .inputs import InputTable
+from .windows import origins_between, targets_after, windows_until
+
+if TYPE_CHECKING:
+    from fastrnn.training import Sequential
+
+__all__ = ["Forecaster"]
+
+CELLS = ("gru", "lstm", "rnn")
+STRATEGIES = ("direct", "recursive", "seq2seq")
+TRANSFORMS = ("auto", "none", "sqrt")
+
+
+class Forecaster(BaseForecaster):
+    """Forecast a series with a recurrent network that reads a window of it.
+
+    The network sees the scaled target, the other columns and, if the rows have times, sine and cosine of where the next
+    moment stands in the year, week, day, hour (each only if it is longer than two steps and seen twice in the training
+    part).  Its output is the *change* from the last known value, in scaled units: a network that has learned nothing yet
+    repeats the last value.
+
+    Parameters
+    ----------
+    cell : {"gru", "lstm", "rnn"}
+    units : int
+        Size of each recurrent layer.
+    layers : int
+        Recurrent layers, one on the other.
+    window : int
+        Rows that the network reads before it forecasts.
+    horizon : int
+        Steps ahead.
+    strategy : {"direct", "recursive", "seq2seq"}
+        direct: after the window, all `horizon` steps at once.  recursive: one step ahead of every column, fed back as if
+        it had been observed, `horizon` times.  seq2seq: `horizon` steps at once after *every* row of the window, each of
+        them part of the loss (of which only the last counts in the forecast).
+    transform : {"auto", "none", "sqrt"}
+        What is done to the target before scaling.  The square root evens out the noise of counts; "auto" takes it if
+        the training part of the target is whole numbers >= 0.  Forecasts are transformed back.
+    loss : str
+        Loss on the scaled change.  "mae" aims at the median, which a transform leaves in place.
+    epochs, batch_size : int
+    learning_rate : float
+        First learning rate of Adam; it falls to zero along half a cosine over all epochs.
+    clipnorm : float
+        Gradients are scaled down to this norm over all parameters.
+    dropout : float
+        Fraction of the last recurrent layer's outputs dropped in training.
+    validation : float or int
+        The end of the series, as a fraction or in rows, that is not trained on but watched: the weights of the epoch that
+        was best there are kept.  0 trains on everything.
+    patience : int
+        Epochs without improvement there before the training stops.
+    seed : int or None
+        Same seed, same data: same network, bit for bit.
+    verbose : {"auto", 0, 1}
+        Progress bar, as in ``Sequential.fit``.
+
+    Attributes
+    ----------
+    model_ : fastrnn.training.Sequential
+        The trained network; ``model_.save(path)`` writes it.
+    transform_ : str
+        The transform in use.
+    training_ : dict of str to list of float
+        Loss and validation loss of each epoch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrnn.forecasting import Forecaster
+    >>> wave = np.sin(2 * np.pi * np.arange(300) / 12)
+    >>> network = Forecaster(units=8, window=12, horizon=3, epochs=20).fit(wave[:-3])
+    >>> bool(np.abs(network.predict() - wave[-3:]).max() < 0.3)
+    True
+    """
+
+    def __init__(
+        self,
+        cell: str = "gru",
+        units: int = 32,
+        layers: int = 1,
+        window: int = 48,
+        horizon: int = 1,
+        strategy: str = "direct",
+        *,
+        transform: str = "auto",
+        loss: str = "mae",
+        epochs: int = 20,
+        batch_size: int = 64,
+        learning_rate: float = 3e-3,
+        clipnorm: float = 1.0,
+        dropout: float = 0.0,
+        validation: float | int = 0.1,
+        patience: int = 10,
+        seed: int | None = 0,
+        verbose: str | int = 0,
+    ) -> None:
+        self.cell = cell
+        self.units = units
+        self.layers = layers
+        self.window = window
+        self.horizon = horizon
+        self.strategy = strategy
+        self.transform = transform
+        self.loss = loss
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.clipnorm = clipnorm
+        self.dropout = dropout
+        self.validation = validation
+        self.patience = patience
+        self.seed = seed
+        self.verbose = verbose
+
+    def _fit(self, history: History, known: np.ndarray) -> None:
+        self._check_parameters()
+        rows = history.y.size
+        training_rows = rows - self._validation_rows(rows)
+        self._choose_transform(history.y[:training_rows])
+        history = self._transformed(history)
+        self._inputs = InputTable(history, training_rows, self.step_)
+        if not np.isfinite(self._inputs.scaler.scale[0]):
+            raise ValueError(f"y: is constant over the {training_rows} rows to train on, there is nothing to learn")
+
+        training = self._origins(0, training_rows, known)
+        if training.size < 1:
+            raise ValueError(
+                f"y: expected at least window + horizon = {self.window + self._ahead} rows to train on, got {training_rows}"
+            )
+        table = self._inputs.table(history)
+        validation = self._origins(training_rows, rows, known)
+        self.model_ = self._build(table.shape[1], math.ceil(training.size / self.batch_size))
+        self._train(table, known, training, validation)
+
+    def _check_parameters(self) -> None:
+        _check.choice("cell", self.cell, CELLS)
+        _check.choice("strategy", self.strategy, STRATEGIES)
+        _check.choice("transform", self.transform, TRANSFORMS)
+        for name in ("units", "layers", "window", "epochs", "batch_size"):
+            _check.integer(name, getattr(self, name), 1)
+        _check.integer("patience", self.patience, 0)
+        _check.number("learning_rate", self.learning_rate, 0.0, open_minimum=True)
+        _check.number("clipnorm", self.clipnorm, 0.0, open_minimum=True)
+        _check.number("dropout", self.dropout, 0.0, 1.0, open_maximum=True)
+        if self.seed is not None:
+            _check.integer("seed", self.seed, 0)
+
+    def _validation_rows(self, rows: int) -> int:
+        if isinstance(self.validation, (float, np.floating)):
+            return int(_check.number("validation", self.validation, 0.0, 1.0, open_maximum=True) * rows)
+        return _check.integer("validation", self.validation, 0, rows - 1)
+
+    def _choose_transform(self, y: np.ndarray) -> None:
+        counts = bool((y >= 0).all() and (y == np.floor(y)).all())
+        self.transform_ = ("sqrt" if counts else "none") if self.transform == "auto" else self.transform
+        if self.transform_ == "sqrt" and (y < 0).any():
+            raise ValueError(f"transform: 'sqrt' expects a target >= 0, got {y.min():g}")
+
+    def _transformed(self, history: History) -> History:
+        return history._replace(y=np.sqrt(np.maximum(history.y, 0.0))) if self.transform_ == "sqrt" else history
+
+    def _back(self, scaled: np.ndarray) -> np.ndarray:
+        """Scaled forecasts of the target in its own units."""
+        values = self._inputs.scaler.inverse(0, scaled)
+        return np.maximum(values, 0.0) ** 2 if self.transform_ == "sqrt" else values
+
+    @property
+    def _ahead(self) -> int:
+        """Steps that the network itself forecasts at once."""
+        return 1 if self.strategy == "recursive" else self.horizon
+
+    @property
+    def _n_columns(self) -> int:
+        """C, target included; in a row of the table they stand before the calendar inputs."""
+        return 1 + self.n_features_in_
+
+    def _origins(self, start: int, stop: int, known: np.ndarray) -> np.ndarray:
+        """Origins whose targets lie in these rows and are all real."""
+        origins = origins_between(start, stop, self.window, self._ahead)
+        return origins[targets_after(known, self._ahead, origins).all(axis=1)]
+
+    def _build(self, inputs: int, batches: int) -> Sequential:
+        from fastrnn.layers import GRU, LSTM, Dense, Dropout, SimpleRNN, TimeDistributed
+        from fastrnn.training import Adam, Sequential, schedules
+
+        recurrent: Any = {"gru": GRU, "lstm": LSTM, "rnn": SimpleRNN}[self.cell]
+        every_row = self.strategy == "seq2seq"
+        outputs = self._n_columns if self.strategy == "recursive" else self.horizon
+        stack: list[Any] = [
+            recurrent(self.units, return_sequences=every_row or layer < self.layers - 1) for layer in range(self.layers)
+        ]
+        if self.dropout:
+            stack.append(Dropout(self.dropout))
+        stack.append(TimeDistributed(Dense(outputs)) if every_row else Dense(outputs))
+        model = Sequential(stack, input_size=inputs, seed=self.seed)
+        rate = schedules.CosineDecay(float(self.learning_rate), self.epochs * batches)
+        model.compile(optimizer=Adam(rate, global_clipnorm=float(self.clipnorm)), loss=self.loss)
+        return model
+
+    def _train(self, table: np.ndarray, known: np.ndarray, training: np.ndarray, validation: np.ndarray) -> None:
+        from fastrnn.training import EarlyStopping
+
+        options: dict[str, Any] = {}
+        if validation.size:
+            options["validation_data"] = self._samples(table, known, validation)
+            options["callbacks"] = [EarlyStopping(patience=self.patience, restore_best_weights=True)]
+        x, y, weight = self._samples(table, known, training)
+        history = self.model_.fit(
+            x, y, sample_weight=weight, epochs=self.epochs, batch_size=self.batch_size, verbose=self.verbose, **options
+        )
+        self.training_ = history.history
+
+    def _samples(
+        self, table: np.ndarray, known: np.ndarray, origins: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Inputs (n, window, C + K), targets as changes from the last known row, and what counts among them."""
+        table = table.astype(np.float32)
+        x = windows_until(table, self.window, origins)
+        if self.strategy == "recursive":
+            # y (n, C) = columns[t + 1] - columns[t]
+            return x, (table[origins + 1] - table[origins])[:, : self._n_columns], None
+        if self.strategy == "direct":
+            # y (n, horizon) = target[t + k] - target[t]
+            return x, targets_after(table[:, 0], self.horizon, origins) - table[origins, 0][:, None], None
+        # y (n, window, horizon): the same after every row of the window; rows with a filled target don't count
+        rows = origins[:, None] + np.arange(1 - self.window, 1)
+        changes = targets_after(table[:, 0], self.horizon, rows.ravel()) - table[rows.ravel(), 0][:, None]
+        weight = targets_after(known, self.horizon, rows.ravel()).all(axis=1)
+        return x, changes.reshape(*rows.shape, self.horizon), weight.reshape(rows.shape)
+
+    def _predict_at(self, history: History, origins: np.ndarray) -> np.ndarray:
+        if origins.size == 0:
+            return np.empty((0, self.horizon))
+        if origins.min() + 1 < self.window:
+            raise ValueError(f"origins: expected at least window - 1 = {self.window - 1}, got {origins.min()}")
+        history = self._transformed(history)
+        if self.strategy == "recursive":
+            return self._back(self._feed_back(history, origins))
+        table = self._inputs.table(history).astype(np.float32)
+        change = self.model_.predict(windows_until(table, self.window, origins))
+        if self.strategy == "seq2seq":
+            change = change[:, -1]
+        # forecast (n, horizon) = target[t] + change
+        return self._back(table[origins, 0][:, None] + change)
+
+    def _feed_back(self, history: History, origins: np.ndarray) -> np.ndarray:
+        """One step at a time, each forecast row appended to the window; scaled targets (n, horizon)."""
+        rows, columns = history.y.size, self._n_columns
+        time = history.time
+        if time is not None and self.step_ is not None:
+            time = np.append(time, even_times(time[-2:], self.step_, self.horizon)[-self.horizon :])
+        calendar = self._inputs.calendar(time, rows + self.horizon).astype(np.float32)
+        x = windows_until(self._inputs.table(history).astype(np.float32), self.window, origins)
+        forecast = np.empty((origins.size, self.horizon))
+        for ahead in range(self.horizon):
+            # row (n, C) = columns[t + ahead] + change
+            row = x[:, -1, :columns] + self.model_.predict(x)
+            forecast[:, ahead] = row[:, 0]
+            row = np.hstack([row, calendar[origins + ahead + 1]])
+            x = np.concatenate([x[:, 1:], row[:, None]], axis=1)
+        return forecast

@@ -1,0 +1,131 @@
+"""What the functions of all cells share: from checked arguments to the engine and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import _check, _engine
+from .._engine import Cache
+
+Array = np.ndarray
+
+
+def _bias_rows(cell: str) -> int | None:
+    """A cell that sees its two products apart has a bias for each: (2, G*H) instead of (G*H,)."""
+    return None if _engine.CELLS[cell]["additive"] else 2
+
+
+def _codes(cell: str, activation: Any, recurrent_activation: Any) -> tuple[int, int]:
+    """The activations as the kernels number them."""
+    built = _engine.ACTIVATIONS
+    return (
+        built[_check.activation("activation", activation, built)],
+        built[_check.activation("recurrent_activation", recurrent_activation, built)],
+    )
+
+
+def forward(
+    cell: str,
+    x: ArrayLike,
+    states: dict[str, ArrayLike | None],
+    w_x: ArrayLike,
+    w_h: ArrayLike,
+    b: ArrayLike | None,
+    *,
+    activation: str,
+    recurrent_activation: str = "sigmoid",
+    lengths: ArrayLike | None,
+    reset_mask: ArrayLike | None,
+    reverse: bool,
+    num_threads: int | None,
+    options: dict[str, Any],
+    keep: bool = True,
+) -> tuple[Array, Cache]:
+    """Any cell over a sequence."""
+    _check.no_options(f"{cell}_forward", options)
+    codes = _codes(cell, activation, recurrent_activation)
+    reverse = _check.boolean("reverse", reverse)
+    if num_threads is not None:
+        _check.integer("num_threads", num_threads, 1)
+    spec = _engine.CELLS[cell]
+    checked = _check.sequence_arguments(
+        x, states, w_x, w_h, b, gates=spec["gates"], bias_rows=_bias_rows(cell), lengths=lengths, reset_mask=reset_mask
+    )
+    h0, c0 = (*checked.states, None)[:2]
+    return _engine.forward(
+        spec["index"], checked.x, h0, c0, checked.w_x, checked.w_h, checked.b, *codes,
+        checked.lengths, checked.reset_mask, reverse, checked.single_instance, keep,
+    )  # fmt: skip
+
+
+def step_forward(
+    cell: str,
+    x_t: ArrayLike,
+    states: dict[str, ArrayLike | None],
+    w_x: ArrayLike,
+    w_h: ArrayLike,
+    b: ArrayLike | None,
+    *,
+    activation: str,
+    recurrent_activation: str = "sigmoid",
+    options: dict[str, Any],
+) -> Cache:
+    """One step of any cell: a sequence of one step, whose final states are the result."""
+    _check.no_options(f"{cell}_step_forward", options)
+    codes = _codes(cell, activation, recurrent_activation)
+    spec = _engine.CELLS[cell]
+    checked = _check.step_arguments(x_t, states, w_x, w_h, b, gates=spec["gates"], bias_rows=_bias_rows(cell))
+    h_prev, c_prev = (*checked.states, None)[:2]
+    _, cache = _engine.forward(
+        spec["index"], checked.x, h_prev, c_prev, checked.w_x, checked.w_h, checked.b, *codes,
+        single_instance=checked.single_instance,
+    )  # fmt: skip
+    cache.is_step = True
+    return cache
+
+
+def _cache_of(cell: str, cache: Any, is_step: bool) -> Cache:
+    """The cache itself, if the forward function that belongs to this backward function made it."""
+    name = f"{cell}_step_forward" if is_step else f"{cell}_forward"
+    if not isinstance(cache, Cache):
+        raise TypeError(f"cache: expected the cache that {name} returned, got {type(cache).__name__}")
+    if cache.cell_name != cell or bool(cache.is_step) != is_step:
+        other = f"{cache.cell_name}_step_forward" if cache.is_step else f"{cache.cell_name}_forward"
+        raise ValueError(f"cache: expected one of {name}, got one of {other}")
+    return cache
+
+
+def backward(
+    cell: str, dy: ArrayLike, cache: Any, dh_n: ArrayLike | None, dc_n: ArrayLike | None = None
+) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """dx, dh0, dc0, dw_x, dw_h, db of any cell."""
+    cache = _cache_of(cell, cache, is_step=False)
+    time, units, dtype = cache.time, cache.units, cache.dtype
+    rows: tuple[int, ...]
+    rows, prefix = ((), "") if cache.single_instance else ((cache.batch,), "B, ")
+    state_formula = "(H,)" if cache.single_instance else "(B, H)"
+    return _engine.backward(
+        cache,
+        _check.upstream_gradient("dy", dy, (*rows, time, units), f"({prefix}T, H)", dtype),
+        _check.upstream_gradient("dh_n", dh_n, (*rows, units), state_formula, dtype),
+        _check.upstream_gradient("dc_n", dc_n, (*rows, units), state_formula, dtype),
+    )
+
+
+def step_backward(
+    cell: str, dh: ArrayLike | None, cache: Any, dc: ArrayLike | None = None
+) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """dx, dh_prev, dc_prev, dw_x, dw_h, db of one step of any cell."""
+    cache = _cache_of(cell, cache, is_step=True)
+    single = cache.single_instance
+    shape, formula = ((cache.units,), "(H,)") if single else ((cache.batch, cache.units), "(B, H)")
+    dx, *others = _engine.backward(
+        cache,
+        None,
+        _check.upstream_gradient("dh", dh, shape, formula, cache.dtype),
+        _check.upstream_gradient("dc", dc, shape, formula, cache.dtype),
+    )
+    return (dx[0] if single else dx[:, 0], *others)

@@ -1,0 +1,226 @@
+"""Long short-term memory."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numpy.typing import ArrayLike
+
+from .. import _check
+from . import _call
+from ._call import Array, Cache
+
+
+class LSTMGradients(NamedTuple):
+    """Gradients of an LSTM over a sequence, each of the shape of what it belongs to."""
+
+    dx: Array
+    dh0: Array
+    dc0: Array
+    dw_x: Array
+    dw_h: Array
+    db: Array | None
+    dpeephole: Array | None
+
+
+class LSTMStepGradients(NamedTuple):
+    """Gradients of one step of an LSTM."""
+
+    dx: Array
+    dh_prev: Array
+    dc_prev: Array
+    dw_x: Array
+    dw_h: Array
+    db: Array | None
+
+
+def lstm_forward(
+    x: ArrayLike,
+    h0: ArrayLike | None,
+    c0: ArrayLike | None,
+    w_x: ArrayLike,
+    w_h: ArrayLike,
+    b: ArrayLike | None,
+    *,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    peephole: ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
+    reset_mask: ArrayLike | None = None,
+    reverse: bool = False,
+    num_threads: int | None = None,
+    **options: Any,
+) -> tuple[Array, Cache]:
+    """A long short-term memory over a sequence.
+
+    With the gates in the order i, f, g, o (Keras' layout)::
+
+        i, f, o = sigma(x_t · w_x + h_{t-1} · w_h + b)
+        g       = phi  (x_t · w_x + h_{t-1} · w_h + b)
+        c_t = f ∘ c_{t-1} + i ∘ g
+        h_t = o ∘ phi(c_t)
+
+    Parameters
+    ----------
+    x : array_like, (B, T, I) or (T, I)
+        The input: a batch of sequences or one.
+    h0, c0 : array_like, (B, H) or (H,), or None
+        The initial state and cell state; None is zero.
+    w_x : array_like, (I, 4*H)
+        The kernel.
+    w_h : array_like, (H, 4*H)
+        The recurrent kernel.
+    b : array_like, (4*H,), or None
+        The bias.
+    activation, recurrent_activation : {"tanh", "relu", "sigmoid", "linear"}
+        phi and sigma.
+    peephole : None
+        Peepholes are not built yet.
+    lengths, reset_mask, reverse, num_threads
+        As for `rnn_forward`; a reset sets the cell state to zero too.
+
+    Returns
+    -------
+    y : ndarray, (B, T, H) or (T, H)
+        h after every step.
+    cache : Cache
+        For `lstm_backward`; ``cache.h_n`` and ``cache.c_n`` are the final states, ``cache.c`` holds every c_t.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape or type; the message names it.
+
+    Notes
+    -----
+    Hochreiter and Schmidhuber, "Long short-term memory", 1997; forget gate by Gers, Schmidhuber and Cummins, 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastrnn
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(2, 5, 3))
+    >>> w_x, w_h, b = rng.normal(size=(3, 16)), rng.normal(size=(4, 16)), np.zeros(16)
+    >>> y, cache = fastrnn.lstm_forward(x, None, None, w_x, w_h, b, lengths=[5, 3])
+    >>> y.shape, cache.c_n.shape
+    ((2, 5, 4), (2, 4))
+    >>> y[1, 3:].any()
+    np.False_
+    """
+    return _call.forward(
+        "lstm", x, {"h0": h0, "c0": c0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
+        lengths=lengths, reset_mask=reset_mask, reverse=reverse, num_threads=num_threads,
+        options={"peephole": peephole, **options},
+    )  # fmt: skip
+
+
+def lstm_backward(
+    dy: ArrayLike, cache: Cache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None, dc: None = None
+) -> LSTMGradients:
+    """Gradients of an LSTM over a sequence, by backpropagation through time.
+
+    Parameters
+    ----------
+    dy : array_like, (B, T, H) or (T, H)
+        Gradient of the loss by `y`; what it holds past a row's end is ignored.
+    cache : Cache
+        What `lstm_forward` returned.
+    dh_n, dc_n : array_like, (B, H) or (H,), optional
+        Gradients of the loss by the final states ``cache.h_n`` and ``cache.c_n``, on top of `dy`.
+    dc : None
+        A gradient by every c_t is not built yet.
+
+    Returns
+    -------
+    LSTMGradients
+        ``dx, dh0, dc0, dw_x, dw_h, db, dpeephole``, each of the shape of what it belongs to; `db` is None if `b` was,
+        `dpeephole` without peepholes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastrnn
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(2, 5, 3))
+    >>> w_x, w_h, b = rng.normal(size=(3, 16)), rng.normal(size=(4, 16)), np.zeros(16)
+    >>> y, cache = fastrnn.lstm_forward(x, None, None, w_x, w_h, b)
+    >>> dx, dh0, dc0, dw_x, dw_h, db, _ = fastrnn.lstm_backward(y, cache)  # the gradient of (y**2).sum() / 2
+    >>> dx.shape, dc0.shape, dw_h.shape
+    ((2, 5, 3), (2, 4), (4, 16))
+    """
+    if dc is not None:
+        raise _check.not_built("lstm_backward(dc=...)", "dc_n takes a gradient by the final cell state")
+    dx, dh0, dc0, dw_x, dw_h, db = _call.backward("lstm", dy, cache, dh_n, dc_n)
+    return LSTMGradients(dx, dh0, dc0, dw_x, dw_h, db, dpeephole=None)
+
+
+def lstm_step_forward(
+    x_t: ArrayLike,
+    h_prev: ArrayLike | None,
+    c_prev: ArrayLike | None,
+    w_x: ArrayLike,
+    w_h: ArrayLike,
+    b: ArrayLike | None,
+    *,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    **options: Any,
+) -> tuple[Array, Array, Cache]:
+    """One step of an LSTM, for programs that own their loop.
+
+    Parameters
+    ----------
+    x_t : array_like, (B, I) or (I,)
+        The input of this step.
+    h_prev, c_prev : array_like, (B, H) or (H,), or None
+        The states before it.
+    w_x, w_h, b, activation, recurrent_activation
+        As for `lstm_forward`.
+
+    Returns
+    -------
+    h, c : ndarray, (B, H) or (H,)
+        The states after it.
+    cache : Cache
+        For `lstm_step_backward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastrnn
+    >>> h, c, cache = fastrnn.lstm_step_forward(np.ones(3), None, None, np.ones((3, 8)), np.ones((2, 8)), np.zeros(8))
+    >>> h.round(4), c.round(4)
+    (array([0.7038, 0.7038]), array([0.9479, 0.9479]))
+    """
+    cache = _call.step_forward(
+        "lstm", x_t, {"h_prev": h_prev, "c_prev": c_prev}, w_x, w_h, b, activation=activation,
+        recurrent_activation=recurrent_activation, options=options,
+    )  # fmt: skip
+    return cache.h_n, cache.c_n, cache
+
+
+def lstm_step_backward(dh: ArrayLike | None, dc: ArrayLike | None, cache: Cache) -> LSTMStepGradients:
+    """Gradients of one step of an LSTM.
+
+    Parameters
+    ----------
+    dh, dc : array_like, (B, H) or (H,), or None
+        Gradients of the loss by the states after the step; None is zero.
+    cache : Cache
+        What `lstm_step_forward` returned.
+
+    Returns
+    -------
+    LSTMStepGradients
+        ``dx, dh_prev, dc_prev, dw_x, dw_h, db``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastrnn
+    >>> h, c, cache = fastrnn.lstm_step_forward(np.ones(3), None, None, np.ones((3, 8)), np.ones((2, 8)), np.zeros(8))
+    >>> fastrnn.lstm_step_backward(np.ones(2), None, cache).dx.shape
+    (3,)
+    """
+    return LSTMStepGradients(*_call.step_backward("lstm", dh, cache, dc))

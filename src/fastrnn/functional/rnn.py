@@ -1,0 +1,196 @@
+"""The simple recurrent network."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numpy.typing import ArrayLike
+
+from . import _call
+from ._call import Array, Cache
+
+
+class RNNGradients(NamedTuple):
+    """Gradients of a simple RNN over a sequence, each of the shape of what it belongs to."""
+
+    dx: Array
+    dh0: Array
+    dw_x: Array
+    dw_h: Array
+    db: Array | None
+
+
+class RNNStepGradients(NamedTuple):
+    """Gradients of one step of a simple RNN."""
+
+    dx: Array
+    dh_prev: Array
+    dw_x: Array
+    dw_h: Array
+    db: Array | None
+
+
+def rnn_forward(
+    x: ArrayLike,
+    h0: ArrayLike | None,
+    w_x: ArrayLike,
+    w_h: ArrayLike,
+    b: ArrayLike | None,
+    *,
+    activation: str = "tanh",
+    lengths: ArrayLike | None = None,
+    reset_mask: ArrayLike | None = None,
+    reverse: bool = False,
+    num_threads: int | None = None,
+    **options: Any,
+) -> tuple[Array, Cache]:
+    """A simple recurrent network over a sequence.
+
+    ``h_t = phi(x_t · w_x + h_{t-1} · w_h + b)``, the textbook's equation 15-2.
+
+    Parameters
+    ----------
+    x : array_like, (B, T, I) or (T, I)
+        The input: a batch of sequences or one.
+    h0 : array_like, (B, H) or (H,), or None
+        The initial state; None is zero.
+    w_x : array_like, (I, H)
+        The kernel.
+    w_h : array_like, (H, H)
+        The recurrent kernel.
+    b : array_like, (H,), or None
+        The bias.
+    activation : {"tanh", "relu", "sigmoid", "linear"}
+        phi.
+    lengths : array_like of int, (B,), optional
+        The true number of steps of each row, in any order, 0 allowed; `y` is 0 past a row's end.
+    reset_mask : array_like of bool, (B, T) or (T,), optional
+        True: the state is set to zero before that step.
+    reverse : bool
+        Run each row from its last true step to its first; `y` stays in the order of `x`.
+    num_threads : int, optional
+        The most threads to use.  This version computes every sequence in one.
+
+    Returns
+    -------
+    y : ndarray, (B, T, H) or (T, H)
+        The state after every step.
+    cache : Cache
+        For `rnn_backward`; ``cache.h_n`` is the final state.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a wrong shape or type; the message names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastrnn
+    >>> x = np.array([[1.0], [2.0], [3.0]])
+    >>> y, cache = fastrnn.rnn_forward(x, None, [[0.5]], [[0.1]], [0.0])
+    >>> y.round(4).ravel()
+    array([0.4621, 0.781 , 0.9193])
+    >>> bool((cache.h_n == y[-1]).all())
+    True
+    """
+    return _call.forward(
+        "rnn", x, {"h0": h0}, w_x, w_h, b, activation=activation, lengths=lengths, reset_mask=reset_mask,
+        reverse=reverse, num_threads=num_threads, options=options,
+    )  # fmt: skip
+
+
+def rnn_backward(dy: ArrayLike, cache: Cache, *, dh_n: ArrayLike | None = None) -> RNNGradients:
+    """Gradients of a simple RNN over a sequence, by backpropagation through time.
+
+    Parameters
+    ----------
+    dy : array_like, (B, T, H) or (T, H)
+        Gradient of the loss by `y`; what it holds past a row's end is ignored.
+    cache : Cache
+        What `rnn_forward` returned.
+    dh_n : array_like, (B, H) or (H,), optional
+        Gradient of the loss by the final state ``cache.h_n``, on top of `dy`.
+
+    Returns
+    -------
+    RNNGradients
+        ``dx, dh0, dw_x, dw_h, db``, each of the shape of what it belongs to; `db` is None if `b` was.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastrnn
+    >>> x = np.array([[1.0], [2.0], [3.0]])
+    >>> y, cache = fastrnn.rnn_forward(x, None, [[0.5]], [[0.1]], [0.0])
+    >>> gradients = fastrnn.rnn_backward(np.ones_like(y), cache)
+    >>> gradients.dw_x.round(3), gradients.db.round(3)
+    (array([[2.182]]), array([1.424]))
+    """
+    dx, dh0, _, dw_x, dw_h, db = _call.backward("rnn", dy, cache, dh_n)
+    return RNNGradients(dx, dh0, dw_x, dw_h, db)
+
+
+def rnn_step_forward(
+    x_t: ArrayLike,
+    h_prev: ArrayLike | None,
+    w_x: ArrayLike,
+    w_h: ArrayLike,
+    b: ArrayLike | None,
+    *,
+    activation: str = "tanh",
+    **options: Any,
+) -> tuple[Array, Cache]:
+    """One step of a simple RNN, for programs that own their loop.
+
+    Parameters
+    ----------
+    x_t : array_like, (B, I) or (I,)
+        The input of this step.
+    h_prev : array_like, (B, H) or (H,), or None
+        The state before it.
+    w_x, w_h, b, activation
+        As for `rnn_forward`.
+
+    Returns
+    -------
+    h : ndarray, (B, H) or (H,)
+        The state after it.
+    cache : Cache
+        For `rnn_step_backward`.
+
+    Examples
+    --------
+    >>> import fastrnn
+    >>> h, cache = fastrnn.rnn_step_forward([1.0], None, [[0.5]], [[0.1]], [0.0])
+    >>> h.round(4)
+    array([0.4621])
+    """
+    cache = _call.step_forward("rnn", x_t, {"h_prev": h_prev}, w_x, w_h, b, activation=activation, options=options)
+    return cache.h_n, cache
+
+
+def rnn_step_backward(dh: ArrayLike, cache: Cache) -> RNNStepGradients:
+    """Gradients of one step of a simple RNN.
+
+    Parameters
+    ----------
+    dh : array_like, (B, H) or (H,)
+        Gradient of the loss by the state after the step.
+    cache : Cache
+        What `rnn_step_forward` returned.
+
+    Returns
+    -------
+    RNNStepGradients
+        ``dx, dh_prev, dw_x, dw_h, db``.
+
+    Examples
+    --------
+    >>> import fastrnn
+    >>> h, cache = fastrnn.rnn_step_forward([1.0], None, [[0.5]], [[0.1]], [0.0])
+    >>> fastrnn.rnn_step_backward([1.0], cache).dx.round(4)
+    array([0.3932])
+    """
+    dx, dh_prev, _, dw_x, dw_h, db = _call.step_backward("rnn", dh, cache)
+    return RNNStepGradients(dx, dh_prev, dw_x, dw_h, db)
