@@ -48,13 +48,13 @@ INLINE VEC FN(expm1_reduced)(VEC x, IVEC *n) {
 INLINE VEC FN(two_to)(IVEC n) { return (VEC)((n + EXPONENT_BIAS) << MANTISSA); }
 
 INLINE VEC FN(tanh)(VEC x) {
-    IVEC sign = (IVEC)x & (IVEC)ALL(-0.0), n;
+    IVEC n, sign = (IVEC)x & (IVEC)ALL(-0.0);
     VEC size = (VEC)((IVEC)x ^ sign);
     size = SELECT(size > ALL(TANH_LIMIT), ALL(TANH_LIMIT), size); /* a NaN passes */
     VEC p = FN(expm1_reduced)(ALL(-2.0) * size, &n);
     VEC scale = FN(two_to)(n);
     VEC e = scale * p + (scale - ALL(1.0));
-    return (VEC)((IVEC)(-e / (ALL(2.0) + e)) | sign);
+    return (VEC)(((IVEC)(e / (ALL(2.0) + e)) & ~(IVEC)ALL(-0.0)) | sign);
 }
 
 INLINE VEC FN(sigmoid)(VEC x) {

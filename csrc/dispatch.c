@@ -14,12 +14,14 @@ const int fastrnn_cell_count = sizeof fastrnn_cells / sizeof *fastrnn_cells;
 extern const fastrnn_isa fastrnn_isa_baseline;
 #ifdef __x86_64__
 extern const fastrnn_isa fastrnn_isa_avx2;
+extern const fastrnn_isa fastrnn_isa_avx512;
 #endif
 
 static const fastrnn_isa *const sets[] = {
     &fastrnn_isa_baseline,
 #ifdef __x86_64__
     &fastrnn_isa_avx2,
+    &fastrnn_isa_avx512,
 #endif
 };
 
@@ -30,6 +32,9 @@ const fastrnn_isa *fastrnn_isa_at(int i) { return sets[i]; }
 int fastrnn_isa_supported(int i) {
 #ifdef __x86_64__
     if (sets[i] == &fastrnn_isa_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (sets[i] == &fastrnn_isa_avx512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 #endif
     return i == 0;
 }

@@ -254,7 +254,6 @@ def step_arguments(
     batch, inputs = (1, *shape) if len(shape) == 1 else shape
     if inputs == 0:
         raise ValueError(f"x_t: expected at least one input, got shape {shape}")
-    x_t = as_float_array("x_t", x_t, dtype)
     return _fitting(x_t, (batch, 1, inputs), states, w_x, w_h, b, gates, bias_rows, None, None, dtype, len(shape) == 1)
 
 
@@ -280,8 +279,9 @@ def _fitting(
     w_h = _shaped_float_array("w_h", w_h, dtype, (units, wide), f"(H, {columns})")
     w_x = _shaped_float_array("w_x", w_x, dtype, (inputs, wide), f"(I, {columns})")
     if b is not None:
-        rows, formula = ((), f"({columns},)") if bias_rows is None else ((bias_rows,), f"({bias_rows}, {columns})")
-        b = _shaped_float_array("b", b, dtype, (*rows, wide), formula)
+        bias_shape = (wide,) if bias_rows is None else (bias_rows, wide)
+        formula = f"({columns},)" if bias_rows is None else f"({bias_rows}, {columns})"
+        b = _shaped_float_array("b", b, dtype, bias_shape, formula)
     require_addressable(batch, time, inputs, wide, dtype)
     row, formula = ((units,), "(H,)") if single_instance else ((batch, units), "(B, H)")
     checked = tuple(
@@ -295,7 +295,7 @@ def _fitting(
     if reset_mask is not None:
         mask_shape: tuple[int, ...]
         mask_shape, formula = ((time,), "(T,)") if single_instance else ((batch, time), "(B, T)")
-        reset_mask = as_bool_mask("reset_mask", reset_mask, mask_shape, formula)
+        reset_mask = as_bool_mask("reset_mask", reset_mask, mask_shape, formula).copy()  # the cache keeps it
     x = as_float_array("x", x, dtype).reshape(shape)
     return SequenceArguments(x, checked, w_x, w_h, b, lengths, reset_mask, single_instance)
 
@@ -310,9 +310,7 @@ def _rows_of_matrix(name: str, value: Any) -> int:
     return shape[0]
 
 
-def _shaped_float_array(
-    name: str, value: Any, dtype: np.dtype, expected: tuple[int, ...], formula: str
-) -> np.ndarray:
+def _shaped_float_array(name: str, value: Any, dtype: np.dtype, expected: tuple[int, ...], formula: str) -> np.ndarray:
     """`as_float_array` of an expected shape: a misfit is refused before anything is copied."""
     return as_float_array(name, require_shape(name, _real_array(name, value), expected, formula), dtype)
 

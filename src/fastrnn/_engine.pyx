@@ -17,7 +17,13 @@ from ._schedule cimport Schedule, data_of
 
 import numpy as np
 
-from ._kernels import ACTIVATIONS, CELLS, instruction_set, instruction_sets, use_instruction_set  # noqa: F401
+from ._kernels import (  # what Python asks the engine for
+    ACTIVATIONS,  # no-cython-lint
+    CELLS,  # no-cython-lint
+    instruction_set,  # no-cython-lint
+    instruction_sets,  # no-cython-lint
+    use_instruction_set,  # no-cython-lint
+)
 
 cnp.import_array()
 
@@ -81,7 +87,6 @@ cdef class Cache:
     @property
     def time(self):
         return self.schedule.time
-
 
     @property
     def c(self):
@@ -455,7 +460,7 @@ cdef matrix_of(Run *run, const char *blocks, Py_ssize_t rows, dtype):
 
 
 def backward(Cache cache, dy, dh_n=None, dc_n=None):
-    """The gradients (dx, dh0, dc0, dw_x, dw_h, db) from those by y (B, T, H) and by the final states (B, H); None is zero."""
+    """The gradients (dx, dh0, dc0, dw_x, dw_h, db) from those by y (B, T, H) and the final states (B, H); None is 0."""
     if cache.memory is None:
         raise ValueError("cache: expected one that was kept for a backward pass, got one of an inference")
     if add_transposed_product == NULL:

@@ -68,7 +68,8 @@ cdef extern from "fastrnn.h" nogil:
         void (*to_blocks)(const void *row, void *blocks, Py_ssize_t units, int gates, int slots) noexcept nogil
         void (*from_blocks)(const void *blocks, void *w, Py_ssize_t rows, Py_ssize_t units, int gates) noexcept nogil
         void (*product)(const fastrnn_product *) noexcept nogil
-        void (*product_row)(const void *a, const void *w, const void *start, void *out, Py_ssize_t depth, Py_ssize_t n) noexcept nogil
+        void (*product_row)(const void *a, const void *w, const void *start, void *out, Py_ssize_t depth,
+                            Py_ssize_t n) noexcept nogil
         void (**forward)(const fastrnn_forward *) noexcept nogil
         void (**backward)(const fastrnn_backward *) noexcept nogil
         void (*gather)(void *to, Py_ssize_t to_stride, const void *source, const Py_ssize_t *origin, Py_ssize_t shift,

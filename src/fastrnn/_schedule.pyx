@@ -9,7 +9,7 @@ nothing.  `reverse`, `lengths` and the batch-first layout are dealt with where r
 cimport numpy as cnp
 from libc.string cimport memcpy, memset
 
-from ._memory cimport Memory, take
+from ._memory cimport take
 
 import numpy as np
 

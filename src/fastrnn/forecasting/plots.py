@@ -35,7 +35,6 @@ def draw(outcome: Outcome, path: str) -> None:
     (_draw_error_by_step if outcome.horizon > 1 else _draw_errors)(errors, outcome)
     for axes in (series, errors):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.title.set_fontweight("bold")
     figure.savefig(path, format="png")
 
 
@@ -59,7 +58,7 @@ def _draw_series(axes: Any, outcome: Outcome) -> None:
     axes.set_ylabel(outcome.unit)
     unit = step_word(outcome.series, horizon)
     title = f"{horizon} {unit} ahead" if horizon == 1 else f"{horizon} {unit} at a time"
-    axes.set_title(f"The end of the test part, forecast {title}", loc="left")
+    axes.set_title(f"The end of the test part, forecast {title}", loc="left", fontweight="bold")
     axes.margins(x=0.01)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.16 * (high - low))  # room for the legend
@@ -75,7 +74,9 @@ def _label_times(axes: Any) -> None:
 
     locator = AutoDateLocator(minticks=4, maxticks=9)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    formatter = ConciseDateFormatter(locator)
+    formatter.formats[2] = formatter.zero_formats[2] = "%d %b"  # days, and the first day of a month
+    axes.xaxis.set_major_formatter(formatter)
 
 
 def _color(name: str, outcome: Outcome) -> str:
@@ -88,25 +89,25 @@ def _draw_errors(axes: Any, outcome: Outcome) -> None:
     bars = axes.barh(range(len(names)), errors, height=0.42, color=[_color(name, outcome) for name in names])
     for place, (name, error, bar) in enumerate(zip(names, errors, bars, strict=True)):
         weight = "bold" if name == NETWORK else "normal"
-        axes.text(0, place - 0.3, outcome.labels[name], va="bottom", fontsize=9, fontweight=weight)
+        axes.text(0.01 * max(errors), place - 0.28, outcome.labels[name], va="bottom", fontsize=9, fontweight=weight)
         axes.text(bar.get_width(), place, f" {error:.3g}", va="center", fontsize=10, fontweight=weight)
     axes.set_xlim(0, 1.18 * max(errors))
     axes.set_ylim(len(names) - 0.6, -0.75)
     axes.set_yticks([])
     axes.set_xlabel(outcome.unit)
-    axes.set_title("Mean absolute error on the test part", loc="left")
+    axes.set_title("Mean absolute error on the test part", loc="left", fontweight="bold")
 
 
 def _draw_error_by_step(axes: Any, outcome: Outcome) -> None:
     steps = np.arange(1, outcome.horizon + 1)
     for name, label in outcome.labels.items():
-        axes.plot(
-            steps, outcome.backtest.mae_by_step(name), color=_color(name, outcome), lw=1.8, marker="o", ms=3, label=label
-        )
-    axes.set_ylim(bottom=0)
+        style = {"ls": "--"} if name == "last_value" else {"marker": "o", "ms": 3}
+        error = outcome.backtest.mae_by_step(name)
+        axes.plot(steps, error, color=_color(name, outcome), lw=1.8, label=label, **style)
+    axes.set_ylim(0.0, 1.2 * axes.get_ylim()[1])  # room for the legend
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(f"{step_word(outcome.series, 2)} ahead")
     axes.set_ylabel(outcome.unit)
-    axes.set_title("Mean absolute error on the test part", loc="left")
+    axes.set_title("Mean absolute error on the test part", loc="left", fontweight="bold")
     axes.grid(axis="y", color="#e6e8ec", lw=0.8)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(ncols=2, loc="upper left", frameon=False, fontsize=8)

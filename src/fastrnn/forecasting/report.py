@@ -16,7 +16,7 @@ from .calendar import even_times
 from .reading import Series
 from .windows import Split
 
-__all__ = ["Outcome", "as_json", "error_table", "reading_lines", "season_words", "write_forecast", "write_test"]
+__all__ = ["Outcome", "as_json", "error_table", "reading_lines", "season_words", "verdict", "write_forecast", "write_test"]
 
 NETWORK = "network"
 
@@ -106,10 +106,9 @@ def reading_lines(series: Series, split: Split) -> Iterator[str]:
     others = "no other column" if columns == 1 else f"{columns - 1} other column" + ("s" if columns > 2 else "")
     moments = np.arange(rows) if series.time is None else series.time
     texts = written_time(moments)
-    if series.step is None:
-        yield f"{series.source}: {rows} rows without times, target {series.target!r} and {others}"
-    else:
-        yield f"{series.source}: {texts[0]} to {texts[-1]} in steps of {series.step}, target {series.target!r} and {others}"
+    yield f"read {series.source}"
+    when = "without times" if series.step is None else f"in steps of {series.step}, {texts[0]} to {texts[-1]}"
+    yield f"{rows} rows {when}; target {series.target!r} and {others}"
     yield from series.notes
     yield (
         f"training on {split.validation} {step_word(series, split.validation)}, "
@@ -128,10 +127,12 @@ def error_table(outcome: Outcome) -> Any:
         title=f"{outcome.series.target}: {ahead}, {test.counted} forecasts of the last "
         f"{outcome.split.stop - outcome.split.test} {step_word(outcome.series, 2)}",
         title_justify="left",
+        caption="MAE: mean absolute error, RMSE: root mean squared error",
+        caption_justify="left",
     )
-    table.add_column("forecast")
-    table.add_column(f"mean abs. error\n{outcome.unit}", justify="right")
-    table.add_column(f"root mean square\n{outcome.unit}", justify="right")
+    table.add_column("forecast", no_wrap=True)
+    table.add_column(f"MAE\n{outcome.unit}", justify="right")
+    table.add_column(f"RMSE\n{outcome.unit}", justify="right")
     table.add_column("against the\nbest baseline", justify="right")
     best, reference = test.best(), test.mae(outcome.best_baseline)
     for name, label in outcome.labels.items():

@@ -90,7 +90,7 @@ def rnn_forward(
     >>> x = np.array([[1.0], [2.0], [3.0]])
     >>> y, cache = fastrnn.rnn_forward(x, None, [[0.5]], [[0.1]], [0.0])
     >>> y.round(4).ravel()
-    array([0.4621, 0.781 , 0.9193])
+    array([0.4621, 0.7803, 0.9183])
     >>> bool((cache.h_n == y[-1]).all())
     True
     """
@@ -125,7 +125,7 @@ def rnn_backward(dy: ArrayLike, cache: Cache, *, dh_n: ArrayLike | None = None) 
     >>> y, cache = fastrnn.rnn_forward(x, None, [[0.5]], [[0.1]], [0.0])
     >>> gradients = fastrnn.rnn_backward(np.ones_like(y), cache)
     >>> gradients.dw_x.round(3), gradients.db.round(3)
-    (array([[2.182]]), array([1.424]))
+    (array([[2.082]]), array([1.372]))
     """
     dx, dh0, _, dw_x, dw_h, db = _call.backward("rnn", dy, cache, dh_n)
     return RNNGradients(dx, dh0, dw_x, dw_h, db)

@@ -28,6 +28,9 @@ class Configurable:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        present = Configurable._known.setdefault(_class_key(cls), cls)
+        if present.__module__ != cls.__module__:
+            raise TypeError(f"{present.__module__} and {cls.__module__} both have a class {cls.__name__}")
         Configurable._known[_class_key(cls)] = cls
 
     def get_config(self) -> dict[str, Any]:

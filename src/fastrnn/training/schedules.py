@@ -10,7 +10,7 @@ from fastrnn import _check
 from fastrnn.layers.config import Configurable
 
 __all__ = [
-    "Constant",
+    "ConstantRate",
     "CosineDecay",
     "ExponentialDecay",
     "InverseTimeDecay",
@@ -38,7 +38,7 @@ class Schedule(Configurable):
         raise NotImplementedError
 
 
-class Constant(Schedule):
+class ConstantRate(Schedule):
     """The same learning rate at every step."""
 
     def __init__(self, learning_rate: float) -> None:
@@ -168,7 +168,7 @@ class LinearWarmup(Schedule):
 
 def get_schedule(value: float | Schedule) -> Schedule:
     """A schedule, given itself or as one learning rate for all steps."""
-    return value if isinstance(value, Schedule) else Constant(value)
+    return value if isinstance(value, Schedule) else ConstantRate(value)
 
 
 def _progress(step: int, decay_steps: int, staircase: bool) -> float:

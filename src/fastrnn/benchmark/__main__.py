@@ -1,0 +1,5 @@
+"""``python -m fastrnn.benchmark``."""
+
+from . import main
+
+raise SystemExit(main())

@@ -1,0 +1,113 @@
+"""What the tests of the engine share: its cells, its instruction sets, and a run of both engine and reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastrnn
+from fastrnn import _engine, reference
+
+from ..helpers import Cell, assert_close, past_the_end
+
+Array = np.ndarray
+
+
+def engine_cell(name: str) -> Cell:
+    """A cell as the registry of the kernels describes it."""
+    spec = _engine.CELLS[name]
+    states = ("h", "c") if spec["cell_state"] else ("h",)
+    return Cell(name, spec["gates"], states, bias_rows=None if spec["additive"] else 2)
+
+
+ENGINE_CELLS = tuple(map(engine_cell, _engine.CELLS))
+
+cells = pytest.mark.parametrize("cell", ENGINE_CELLS, ids=str)
+dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
+instruction_sets = pytest.mark.parametrize("instruction_set", _engine.instruction_sets(), indirect=True)
+
+
+def random_arguments(
+    cell: Cell, rng: np.random.Generator, batch: int | None, steps: int, inputs: int, hidden: int, dtype: str
+) -> dict[str, Any]:
+    """Arguments of a forward function by name; weights of the size 1/sqrt(their rows) keep float32 well conditioned."""
+    arguments = cell.arguments(rng, batch, steps, inputs, hidden)
+    return {name: value.astype(dtype) for name, value in arguments.items()}
+
+
+def random_upstream(
+    cell: Cell, rng: np.random.Generator, batch: int | None, steps: int, hidden: int, dtype: str
+) -> dict[str, Array]:
+    """Gradients of a loss by y and by the final states."""
+    rows = () if batch is None else (batch,)
+    return {
+        "dy": rng.normal(size=(*rows, steps, hidden)).astype(dtype),
+        **{f"d{state}_n": rng.normal(size=(*rows, hidden)).astype(dtype) for state in cell.states},
+    }
+
+
+def with_nan_past_the_end(array: Array, lengths: Any) -> Array:
+    """A copy of a (B, T, ...) or (T, ...) array with NaN where a row has ended."""
+    *batch, steps, _ = array.shape
+    past = past_the_end(lengths, batch[0] if batch else None, steps)
+    return np.where(past[..., np.newaxis], array.dtype.type(np.nan), array)
+
+
+def outputs_of(cell: Cell, y: Array, cache: Any) -> dict[str, Array]:
+    """What a forward pass gives, by name."""
+    return {"y": y, **cell.final_states(cache), **({"c": cache.c} if "c" in cell.states else {})}
+
+
+def gradients_of(cell: Cell, gradients: Any) -> dict[str, Array]:
+    """What a backward pass gives, by name, without what is None."""
+    return {name: value for name, value in gradients._asdict().items() if value is not None}
+
+
+def run(
+    module: ModuleType, cell: Cell, arguments: Mapping[str, Any], upstream: Mapping[str, Array], **options: Any
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Outputs and gradients of a forward and a backward pass, by name."""
+    y, cache = cell.forward(module, arguments, **options)
+    dy, dfinal = upstream["dy"], {name: value for name, value in upstream.items() if name != "dy"}
+    return outputs_of(cell, y, cache), gradients_of(cell, cell.backward(module, dy, cache, **dfinal))
+
+
+def in_double(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The same numbers in float64."""
+    return {name: None if value is None else value.astype(np.float64) for name, value in arrays.items()}
+
+
+def assert_engine_is_right(
+    cell: Cell, arguments: Mapping[str, Any], upstream: Mapping[str, Array], **options: Any
+) -> None:
+    """Outputs and all gradients of the engine are those of the float64 reference, and no input was written to."""
+    given = {**arguments, **upstream}
+    before = {name: value.copy() for name, value in given.items() if value is not None}
+    for name in before:
+        given[name].flags.writeable = False
+    outputs, gradients = run(fastrnn, cell, arguments, upstream, **options)
+    for name, value in before.items():
+        np.testing.assert_array_equal(given[name], value, f"{name} was written to")
+
+    expected_outputs, expected_gradients = run(reference, cell, in_double(arguments), in_double(upstream), **options)
+    single = arguments["x"].dtype == np.float32
+    for results, expected, kind in (
+        (outputs, expected_outputs, "float32_output"),
+        (gradients, expected_gradients, "float32_gradient"),
+    ):
+        assert results.keys() == expected.keys()
+        for name, value in expected.items():
+            assert results[name].dtype == arguments["x"].dtype, name
+            assert_close(results[name], value, kind if single else "float64", name)
+
+
+def assert_same_bits(actual: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
+    """Equal names and equal arrays, bit for bit but for the sign of zero."""
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        assert actual[name].dtype == value.dtype, name
+        np.testing.assert_array_equal(actual[name], value, name)
