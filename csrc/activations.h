@@ -17,7 +17,7 @@
 #define TANH_LIMIT 10.0f     /* tanh rounds to 1 */
 #define SIGMOID_LIMIT 104.0f /* exp(-x) rounds to 0 */
 #define Q_DEGREE 5
-static const REAL FN(q)[Q_DEGREE + 1] = {0x1p-1f,         0x1.555554p-3f,  0x1.5554b2p-5f,
+static const REAL FN(q)[Q_DEGREE + 1] = {0x1p-1f,        0x1.555554p-3f,  0x1.5554b2p-5f,
                                          0x1.11118ap-7f, 0x1.6d71f8p-10f, 0x1.a032cp-13f};
 #else
 #define ROUNDER 6755399441055744.0 /* 1.5·2^52 */
@@ -28,10 +28,17 @@ static const REAL FN(q)[Q_DEGREE + 1] = {0x1p-1f,         0x1.555554p-3f,  0x1.5
 #define TANH_LIMIT 22.0
 #define SIGMOID_LIMIT 746.0
 #define Q_DEGREE 10
-static const REAL FN(q)[Q_DEGREE + 1] = {
-    0x1p-1,                 0x1.5555555555559p-3,   0x1.555555555553fp-5,   0x1.111111110f6dap-7,
-    0x1.6c16c16c1f076p-10,  0x1.a01a01afd3e59p-13,  0x1.a01a017bc7290p-16,  0x1.71ddf87eaf7c3p-19,
-    0x1.27e5362aaa782p-22,  0x1.af5e7517940eap-26,  0x1.1ee88a23d3096p-29};
+static const REAL FN(q)[Q_DEGREE + 1] = {0x1p-1,
+                                         0x1.5555555555559p-3,
+                                         0x1.555555555553fp-5,
+                                         0x1.111111110f6dap-7,
+                                         0x1.6c16c16c1f076p-10,
+                                         0x1.a01a01afd3e59p-13,
+                                         0x1.a01a017bc7290p-16,
+                                         0x1.71ddf87eaf7c3p-19,
+                                         0x1.27e5362aaa782p-22,
+                                         0x1.af5e7517940eap-26,
+                                         0x1.1ee88a23d3096p-29};
 #endif
 
 /* p = expm1(r) and n, for x = n·ln 2 + r */

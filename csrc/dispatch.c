@@ -34,7 +34,8 @@ int fastrnn_isa_supported(int i) {
     if (sets[i] == &fastrnn_isa_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (sets[i] == &fastrnn_isa_avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("fma");
 #endif
     return i == 0;
 }

@@ -3,14 +3,15 @@
  * Letters: B batch, T steps, I inputs, H hidden units, G gates, S values kept per unit for the backward pass.
  * W is the number of values in one vector of the instruction set; units are handled in blocks of W.
  *
- * Block order.  A user's row of G*H values is [gate][unit].  Inside fastrnn it is [block][gate][W]: all gates of W units
- * lie side by side, so that the product of those units can be followed at once by their gates.  The last block is filled
- * up with zeros: Hp is H rounded up to a multiple of W.  Weights packed in block order give products in block order.
+ * Block order.  A user's row of G*H values is [gate][unit].  Inside fastrnn it is [block][gate][W]: all gates of W
+ * units lie side by side, so that the product of those units can be followed at once by their gates.  The last block
+ * is filled up with zeros: Hp is H rounded up to a multiple of W.  Weights packed in block order give products in it.
  *
  * The arithmetic of a row never depends on the rows beside it: out[j] = start[j] + a[0]*w[0][j] + a[1]*w[1][j] + ...,
  * always in this order, whatever the number of rows and whichever function computes it.
  *
- * Nothing here allocates, fails or keeps state.  `void *` is float * or double *, as the table says that holds the function.
+ * Nothing here allocates, fails or keeps state.  `void *` is float * or double *, by the table that holds
+ * the function.
  */
 #ifndef FASTRNN_H
 #define FASTRNN_H
@@ -49,7 +50,7 @@ typedef struct {
     void *packed;
 } fastrnn_pack;
 
-/* out (rows, vectors*W) = start + a (rows, depth) · w (depth, vectors*W), with w packed in panels of `panel` vectors. */
+/* out (rows, vectors*W) = start + a (rows, depth) · w (depth, vectors*W), w packed in panels of `panel` vectors. */
 typedef struct {
     fastrnn_size rows, depth, vectors;
     int panel;
@@ -93,24 +94,24 @@ typedef struct {
 /* ---- one table for each instruction set and type ----------------------------------------------------------------- */
 
 typedef struct {
-    int width;                        /* W */
-    int (*panel_vectors)(int gates);  /* vectors in a panel of packed weights */
-    void (*pack)(const fastrnn_pack *);                                  /* w as it is: products with rows of `rows` values */
-    void (*pack_transposed)(const fastrnn_pack *);                       /* its transpose: products with rows in block order */
+    int width;                                     /* W */
+    int (*panel_vectors)(int gates);               /* vectors in a panel of packed weights */
+    void (*pack)(const fastrnn_pack *);            /* w as it is: products with rows of `rows` values */
+    void (*pack_transposed)(const fastrnn_pack *); /* its transpose: products with rows in block order */
     void (*to_blocks)(const void *row, void *blocks, fastrnn_size units, int gates, int slots);
     void (*from_blocks)(const void *blocks, void *w, fastrnn_size rows, fastrnn_size units, int gates);
     void (*product)(const fastrnn_product *);
-    /* out (n,) = start (n,) + a (depth,) · w (depth, n), with w as the user holds it: for few rows, when packing would cost more */
+    /* out (n,) = start (n,) + a (depth,) · w (depth, n), w as the user holds it: packing does not pay for few rows */
     void (*product_row)(const void *a, const void *w, const void *start, void *out, fastrnn_size depth, fastrnn_size n);
     void (*const *forward)(const fastrnn_forward *);   /* by cell */
     void (*const *backward)(const fastrnn_backward *); /* by cell */
     /* rows r of a padded matrix against rows origin[r] + shift of a user's (…, width) array */
     void (*gather)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin, fastrnn_size shift,
                    fastrnn_size rows, fastrnn_size width);
-    void (*scatter)(const void *from, fastrnn_size from_stride, void *to, const fastrnn_size *origin, fastrnn_size shift,
-                    fastrnn_size rows, fastrnn_size width);
-    void (*gather_add)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin, fastrnn_size shift,
-                       fastrnn_size rows, fastrnn_size width);
+    void (*scatter)(const void *from, fastrnn_size from_stride, void *to, const fastrnn_size *origin,
+                    fastrnn_size shift, fastrnn_size rows, fastrnn_size width);
+    void (*gather_add)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin,
+                       fastrnn_size shift, fastrnn_size rows, fastrnn_size width);
     void (*add_column_sums)(const void *a, fastrnn_size rows, fastrnn_size columns, void *sums);
     void (*activate)(int activation, const void *x, void *y, fastrnn_size n);
 } fastrnn_kernels;

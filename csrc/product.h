@@ -55,8 +55,9 @@ INLINE void FN(tile)(const int rows, const int vectors, const int panels, const 
 }
 
 /* The tile of a shape known only now. */
+/* clang-format off */
 #define TILE_KEY(rows, vectors, panels) ((rows) + 16 * (vectors) + 128 * (panels))
-#define TILE(rows, vectors, panels)                                                                                    \
+#define TILE(rows, vectors, panels) \
     case TILE_KEY(rows, vectors, panels): FN(tile)(rows, vectors, panels, p, a, w, start, out); break
 #define TILES_1_TO_3(vectors) TILE(1, vectors, 1); TILE(2, vectors, 1); TILE(3, vectors, 1)
 
@@ -74,6 +75,7 @@ static void FN(run_tile)(int rows, int vectors, int panels, const fastrnn_produc
 #endif
     }
 }
+/* clang-format on */
 
 /* A piece of the result: rows from `row`, vectors from `vector`, counted over the whole width. */
 typedef struct {

@@ -27,7 +27,8 @@ INLINE void FN(gates_of_piece)(const void *context, FN(piece) piece) {
             const fastrnn_size unit = row * padded + block * W;
             REAL *kept = (REAL *)s->gates + (row * blocks + block) * slots * W;
             const REAL *products = (const REAL *)s->products + (row * blocks + block) * gates * W;
-            const REAL *h_prev = (const REAL *)s->h_prev + unit, *c_prev = has_c ? (const REAL *)s->c_prev + unit : NULL;
+            const REAL *h_prev = (const REAL *)s->h_prev + unit,
+                       *c_prev = has_c ? (const REAL *)s->c_prev + unit : NULL;
             REAL *h = (REAL *)s->h + unit, *c = has_c ? (REAL *)s->c + unit : NULL;
             if (x->cell->additive) products = kept;
             if (usual) x->block(FASTRNN_TANH, FASTRNN_SIGMOID, products, kept, h_prev, c_prev, h, c);
@@ -35,8 +36,9 @@ INLINE void FN(gates_of_piece)(const void *context, FN(piece) piece) {
         }
 }
 
-/* gh (rows, G*Hp) = start + h_prev (rows, H) · w_h (H, G*Hp), then the gates, panel by panel.  Additive cells start from
- * x·w_x + b and leave the sum in the slots; the others start from the recurrent bias and keep the products apart. */
+/* gh (rows, G*Hp) = start + h_prev (rows, H) · w_h (H, G*Hp), then the gates, panel by panel.  Additive cells start
+ * from x·w_x + b and leave the sum in the slots; the others start from the recurrent bias and keep the products apart.
+ */
 INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell, FN(forward_block) block) {
     const FN(gates_context) context = {s, cell, block};
     const int gates = cell->gates, slots = cell->slots, panel = FN(panel_vectors)(gates);
@@ -48,8 +50,13 @@ INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell,
     }
     const fastrnn_size out_panel = (cell->additive ? slots : gates) * (panel / gates) * W;
     const fastrnn_product product = {
-        .rows = s->rows, .depth = s->units, .vectors = blocks * gates, .panel = panel,
-        .a = s->h_prev, .a_stride = padded, .w = s->w_h,
+        .rows = s->rows,
+        .depth = s->units,
+        .vectors = blocks * gates,
+        .panel = panel,
+        .a = s->h_prev,
+        .a_stride = padded,
+        .w = s->w_h,
         .start = cell->additive ? s->gates : s->b_h,
         .start_stride = cell->additive ? slots * padded : 0,
         .start_panel = cell->additive ? out_panel : panel * W,
@@ -69,7 +76,8 @@ INLINE void FN(step_backward)(const fastrnn_backward *s, const fastrnn_cell *cel
         for (fastrnn_size block = 0; block < blocks; block++) {
             const fastrnn_size unit = row * padded + block * W, gate = (row * blocks + block) * gates * W;
             const REAL *kept = (const REAL *)s->gates + (row * blocks + block) * slots * W;
-            const REAL *h_prev = (const REAL *)s->h_prev + unit, *c_prev = has_c ? (const REAL *)s->c_prev + unit : NULL;
+            const REAL *h_prev = (const REAL *)s->h_prev + unit,
+                       *c_prev = has_c ? (const REAL *)s->c_prev + unit : NULL;
             REAL *dh = (REAL *)s->dh + unit, *dc = has_c ? (REAL *)s->dc + unit : NULL;
             REAL *dgx = (REAL *)s->dgx + gate, *dgh = (REAL *)s->dgh + gate;
             if (usual) block_back(FASTRNN_TANH, FASTRNN_SIGMOID, kept, h_prev, c_prev, dh, dc, dgx, dgh);
@@ -77,10 +85,19 @@ INLINE void FN(step_backward)(const fastrnn_backward *s, const fastrnn_cell *cel
         }
     const int panel = FN(panel_vectors)(1);
     const fastrnn_product product = {
-        .rows = s->rows, .depth = gates * padded, .vectors = blocks, .panel = panel,
-        .a = s->dgh, .a_stride = gates * padded, .w = s->w_ht,
-        .start = s->dh, .start_stride = padded, .start_panel = panel * W,
-        .out = s->dh, .out_stride = padded, .out_panel = panel * W,
+        .rows = s->rows,
+        .depth = gates * padded,
+        .vectors = blocks,
+        .panel = panel,
+        .a = s->dgh,
+        .a_stride = gates * padded,
+        .w = s->w_ht,
+        .start = s->dh,
+        .start_stride = padded,
+        .start_panel = panel * W,
+        .out = s->dh,
+        .out_stride = padded,
+        .out_panel = panel * W,
     };
     FN(product)(&product);
 }

@@ -156,7 +156,7 @@ def _add_forecast_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--time", metavar="COL", help="column of times (default: looked for)")
     data.add_argument("--horizon", metavar="N", type=count, default=1, help="steps ahead")
     data.add_argument(
-        "--season", metavar="N", type=count, help="steps in a season (default: from the time step: 168 hours, 7 days, ...)"
+        "--season", metavar="N", type=count, help="steps in a season (default: from the time step, such as 168 hours)"
     )
     data.add_argument(
         "--test", metavar="N", type=count, help="rows of the test, at the end (default: 15 %% in whole seasons)"

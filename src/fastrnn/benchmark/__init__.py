@@ -1,7 +1,7 @@
 """fastrnn beside the libraries that people would use instead, on the machine it runs on.
 
-`cases` says what is computed, `peers` by whom, `measure` how it is timed, `report` how it is shown: ``fastrnn bench`` and
-``benches/`` both use them.  Every result is checked against the NumPy reference in float64 before anything is timed.
+`cases` says what is computed, `peers` by whom, `measure` how it is timed, `report` how it is shown; ``fastrnn bench``
+and ``benches/`` both use them.  Every result is checked against the NumPy reference in float64 before anything is timed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
     "time_in_turns",
 ]
 
-SECONDS, QUICK_SECONDS = 2.0, 0.3  # for timing one row
+SECONDS, QUICK_SECONDS = 2.0, 0.2  # for timing one row
 
 
 class Options(NamedTuple):
@@ -77,21 +77,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     >>> parser.parse_args(["--cells", "lstm", "gru", "--quick"]).cells
     ['lstm', 'gru']
     """
-    lists = {"nargs": "+", "metavar": "NAME"}
     parser.add_argument("--quick", action="store_true", help="fewer shapes and shorter runs")
-    parser.add_argument("--cells", **lists, help=f"cells, from {', '.join(CELLS)} (default: all)")
-    parser.add_argument("--modes", **lists, help=f"what is timed, from {', '.join(MODES)} (default: all)")
+    parser.add_argument("--cells", nargs="+", metavar="CELL", help=f"from {', '.join(CELLS)} (default: all)")
+    parser.add_argument("--modes", nargs="+", metavar="MODE", help=f"from {', '.join(MODES)} (default: all)")
     parser.add_argument(
-        "--shapes", nargs="+", metavar="SIZES", help="sizes B,T,I,H of sequences and I,H of single steps, as 32,50,64,128"
+        "--shapes", nargs="+", metavar="SIZES", help="B,T,I,H of sequences and I,H of single steps, as 32,50,64,128"
     )
     parser.add_argument("--dtype", default="float32", help=f"one of {', '.join(DTYPES)} (default: float32)")
     parser.add_argument("--threads", default="1", metavar="N", help="threads of every implementation (default: 1)")
     parser.add_argument(
-        "--peers", **lists, help=f"what to compare with, from {', '.join(PEERS)} (default: those that are installed)"
+        "--peers", nargs="+", metavar="PEER", help=f"from {', '.join(PEERS)} (default: those that are installed)"
     )
-    parser.add_argument("--seconds", metavar="S", help=f"time for every row (default: {SECONDS:g}, quick {QUICK_SECONDS:g})")
+    parser.add_argument(
+        "--seconds", metavar="S", help=f"time for every row (default: {SECONDS:g}, with --quick {QUICK_SECONDS:g})"
+    )
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="print one JSON object instead of the table, times in seconds")
+    output.add_argument("--json", action="store_true", help="print one JSON object, times in seconds")
     output.add_argument("--markdown", action="store_true", help="print the table in Markdown")
 
 
@@ -140,6 +141,8 @@ def _rows(options: Options) -> list[Row]:
 def _checked(args: argparse.Namespace) -> Options:
     """The options as they are used; ``ValueError`` names the option, what was expected and what came."""
     (dtype,) = _names("--dtype", [args.dtype], DTYPES)
+    shapes: tuple[Shape, ...]
+    step_shapes: tuple[Shape, ...]
     shapes, step_shapes = (QUICK_SHAPES, QUICK_STEP_SHAPES) if args.quick else (SEQUENCE_SHAPES, STEP_SHAPES)
     if args.shapes is not None:
         given = [_shape(text) for text in args.shapes]
@@ -149,7 +152,7 @@ def _checked(args: argparse.Namespace) -> Options:
         _names("--cells", args.cells, CELLS), _names("--modes", args.modes, MODES), shapes, step_shapes, dtype
     )
     if not selected:
-        raise ValueError("--shapes: expected B,T,I,H for sequences or I,H for the mode step, got none that fits --modes")
+        raise ValueError("--shapes: expected B,T,I,H for sequences or I,H for steps, got none for these --modes")
     peers = installed_peers() if args.peers is None else _peers(args.peers)
     seconds = (QUICK_SECONDS if args.quick else SECONDS) if args.seconds is None else _seconds(args.seconds)
     return Options(selected, [FASTRNN, *peers], _count("--threads", args.threads), seconds, dtype)

@@ -1,4 +1,4 @@
-"""What is timed: cells x shapes x modes, with their numbers and the float64 results that every implementation has to reach."""
+"""What is timed: cells x shapes x modes, their numbers, and the results that every implementation has to reach."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Case:
     def expected(self) -> dict[str, Array]:
         """The results by name, from the reference in float64.
 
-        A step gives h[, c], forward y and the final states h_n[, c_n], forward+backward y and the gradient of every argument.
+        A step gives h[, c]; forward y and the final states h_n[, c_n]; forward+backward y and every argument's gradient.
         """
         arguments = {name: array.astype(np.float64) for name, array in self.arguments().items()}
         if self.mode == "step":

@@ -1,7 +1,7 @@
 """Who is timed: fastrnn, its NumPy reference, and the libraries that people would use instead, if they are installed.
 
-Every implementation gets its weights, states and inputs beforehand and in its own form (tensors, time first, gates in its
-order), so that only its computation is timed, and hands its results back by our names and in our layout.
+Every implementation gets its weights, states and inputs beforehand and in its own form (tensors, time first, gates in
+its order), so that only its computation is timed, and hands its results back by our names and in our layout.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class ONNXRuntime(Implementation):
             "b": reorder_gates(two_biases(arguments["b"]), order).reshape(1, -1),  # (1, 2*G*H)
         }
         initial, final = [f"{name}0" for name in case.states], [f"{name}_n" for name in case.states]
-        options = {"linear_before_reset": 1} if case.cell == "gru" else {}
+        options: dict[str, Any] = {"linear_before_reset": 1} if case.cell == "gru" else {}
         node = helper.make_node(
             case.cell.upper(), ["x", "w", "r", "b", "", *initial], ["y", *final], hidden_size=hidden, **options
         )
@@ -345,7 +345,8 @@ class JAX(Implementation):
             n = tanh(x_n + sigmoid(x_r + h_r) * h_n)
             return (z * h + (1 - z) * n,)
 
-        step = {"rnn": rnn, "lstm": lstm, "gru": gru}[cell]
+        steps: dict[str, Callable[..., tuple[Any, ...]]] = {"rnn": rnn, "lstm": lstm, "gru": gru}
+        step = steps[cell]
 
         def forward(x: Any, *states_and_weights: Any) -> Any:
             *initial, w_x, w_h, b = states_and_weights

@@ -59,9 +59,7 @@ def header(facts: dict[str, Any]) -> list[str]:
 
 def duration(seconds: float) -> str:
     """Seconds with three digits and a unit that suits them."""
-    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (float("inf"), 1.0, "s")):
-        if seconds < limit:
-            break
+    factor, unit = (1e6, "µs") if seconds < 1e-3 else (1e3, "ms") if seconds < 1 else (1, "s")
     value = seconds * factor
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{digits}f} {unit}"
@@ -69,15 +67,15 @@ def duration(seconds: float) -> str:
 
 def columns(implementations: Iterable[Implementation]) -> list[str]:
     """The titles of the table's columns."""
-    return ["cell", "mode", "B,T,I,H", *(implementation.title for implementation in implementations), "best peer", "ratio"]
+    titles = [implementation.title for implementation in implementations]
+    return ["cell", "mode", "B,T,I,H", *titles, "best peer", "ratio"]
 
 
 def entries(row: Row, implementations: Iterable[Implementation]) -> list[str]:
     """A row of the table as text; what cannot be computed is "-", what failed is "failed"."""
     names = [implementation.name for implementation in implementations]
-    times = [
-        duration(row.seconds[name]) if name in row.seconds else "failed" if name in row.faults else "-" for name in names
-    ]
+    missing = {name: "failed" if name in row.faults else "-" for name in names}
+    times = [duration(row.seconds[name]) if name in row.seconds else missing[name] for name in names]
     best = "-" if row.best_peer is None else TITLES[row.best_peer]
     ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
     return [row.case.cell, row.case.mode, str(row.case.shape), *times, best, ratio]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["TimeStep", "as_times", "calendar_inputs", "calendar_periods", "default_season", "even_times", "infer_time_step"]
+__all__ = ["TimeStep", "as_times", "calendar_inputs", "calendar_periods", "default_season", "even_times", "infer_time_step", "written_time"]
 
 SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000  # in microseconds
 WEEK, YEAR = 7 * DAY, int(365.2425 * DAY)
@@ -88,6 +88,16 @@ def even_times(time: np.ndarray, step: TimeStep, after: int = 0) -> np.ndarray:
         anchor = time[np.argmax(time - time.astype("datetime64[M]").astype("datetime64[us]"))]
     first, last = step.index(time[[0, -1]], anchor)
     return step.moments(anchor, np.arange(first, last + 1 + after))
+
+
+def written_time(moments: np.ndarray) -> list[str]:
+    """Moments as ISO 8601 with no more digits than they need; row numbers as they are."""
+    if moments.dtype.kind != "M":
+        return [str(row) for row in moments]
+    for unit in ("D", "m", "s"):
+        if (moments == moments.astype(f"datetime64[{unit}]")).all():
+            return [str(text) for text in np.datetime_as_string(moments, unit=unit)]
+    return [str(text) for text in np.datetime_as_string(moments)]
 
 
 def _counted(count: int, word: str) -> str:

@@ -50,6 +50,10 @@ class Forecaster(BaseForecaster):
     transform : {"auto", "none", "sqrt"}
         What is done to the target before scaling.  The square root evens out the noise of counts; "auto" takes it if
         the training part of the target is whole numbers >= 0.  Forecasts are transformed back.
+    differences : {"auto"} or bool
+        Show the network the target's change from row to row in place of its level: a level that keeps growing ends where
+        no network has been trained.  "auto" does so if the means of the first and the last quarter of the training part
+        are more than two standard deviations apart.
     loss : str
         Loss on the scaled change.  "mae" aims at the median, which a transform leaves in place.
     epochs, batch_size : int
@@ -75,6 +79,8 @@ class Forecaster(BaseForecaster):
         The trained network; ``model_.save(path)`` writes it.
     transform_ : str
         The transform in use.
+    differences_ : bool
+        Whether the network sees changes.
     training_ : dict of str to list of float
         Loss and validation loss of each epoch.
 
@@ -98,12 +104,13 @@ class Forecaster(BaseForecaster):
         strategy: str = "direct",
         *,
         transform: str = "auto",
+        differences: str | bool = "auto",
         loss: str = "mae",
-        epochs: int = 20,
-        batch_size: int = 64,
+        epochs: int = 30,
+        batch_size: int = 32,
         learning_rate: float = 3e-3,
         clipnorm: float = 1.0,
-        dropout: float = 0.0,
+        dropout: float = 0.2,
         validation: float | int = 0.1,
         patience: int = 10,
         seed: int | None = 0,
@@ -116,6 +123,7 @@ class Forecaster(BaseForecaster):
         self.horizon = horizon
         self.strategy = strategy
         self.transform = transform
+        self.differences = differences
         self.loss = loss
         self.epochs = epochs
         self.batch_size = batch_size
@@ -133,8 +141,9 @@ class Forecaster(BaseForecaster):
         training_rows = rows - self._validation_rows(rows)
         self._choose_transform(history.y[:training_rows])
         history = self._transformed(history)
-        self._inputs = InputTable(history, training_rows, self.step_)
-        if not np.isfinite(self._inputs.scaler.scale[0]):
+        self._choose_differences(history.y[:training_rows])
+        self._inputs = InputTable(self._seen(history), training_rows, self.step_)
+        if np.ptp(history.y[:training_rows]) == 0:
             raise ValueError(f"y: is constant over the {training_rows} rows to train on, there is nothing to learn")
 
         training = self._origins(0, training_rows, known)
@@ -142,10 +151,10 @@ class Forecaster(BaseForecaster):
             raise ValueError(
                 f"y: expected at least window + horizon = {self.window + self._ahead} rows to train on, got {training_rows}"
             )
-        table = self._inputs.table(history)
+        table = self._table(history)
         validation = self._origins(training_rows, rows, known)
         self.model_ = self._build(table.shape[1], math.ceil(training.size / self.batch_size))
-        self._train(table, known, training, validation)
+        self._train(table, history.y, known, training, validation)
 
     def _check_parameters(self) -> None:
         _check.choice("cell", self.cell, CELLS)
@@ -157,6 +166,8 @@ class Forecaster(BaseForecaster):
         _check.number("learning_rate", self.learning_rate, 0.0, open_minimum=True)
         _check.number("clipnorm", self.clipnorm, 0.0, open_minimum=True)
         _check.number("dropout", self.dropout, 0.0, 1.0, open_maximum=True)
+        if self.differences != "auto":
+            _check.boolean("differences", self.differences)
         if self.seed is not None:
             _check.integer("seed", self.seed, 0)
 
@@ -174,10 +185,28 @@ class Forecaster(BaseForecaster):
     def _transformed(self, history: History) -> History:
         return history._replace(y=np.sqrt(np.maximum(history.y, 0.0))) if self.transform_ == "sqrt" else history
 
-    def _back(self, scaled: np.ndarray) -> np.ndarray:
-        """Scaled forecasts of the target in its own units."""
-        values = self._inputs.scaler.inverse(0, scaled)
-        return np.maximum(values, 0.0) ** 2 if self.transform_ == "sqrt" else values
+    def _choose_differences(self, y: np.ndarray) -> None:
+        quarter = max(1, y.size // 4)
+        trend = abs(float(y[-quarter:].mean() - y[:quarter].mean()))
+        self.differences_ = trend > 2 * float(y.std()) if self.differences == "auto" else bool(self.differences)
+
+    def _seen(self, history: History) -> History:
+        """The series as the network sees it: the target as level or as change from the row before."""
+        return history._replace(y=np.diff(history.y, prepend=history.y[0])) if self.differences_ else history
+
+    def _table(self, history: History) -> np.ndarray:
+        """Inputs (N, C + K), float32."""
+        return self._inputs.table(self._seen(history)).astype(np.float32)
+
+    @property
+    def _scale(self) -> float:
+        """What one unit of the network's output is worth in units of the (transformed) target."""
+        scale = float(self._inputs.scaler.scale[0])
+        return scale if math.isfinite(scale) else 1.0  # a straight line has differences that don't vary
+
+    def _back(self, y: np.ndarray) -> np.ndarray:
+        """The transformed target in its own units."""
+        return np.maximum(y, 0.0) ** 2 if self.transform_ == "sqrt" else y
 
     @property
     def _ahead(self) -> int:
@@ -212,36 +241,47 @@ class Forecaster(BaseForecaster):
         model.compile(optimizer=Adam(rate, global_clipnorm=float(self.clipnorm)), loss=self.loss)
         return model
 
-    def _train(self, table: np.ndarray, known: np.ndarray, training: np.ndarray, validation: np.ndarray) -> None:
+    def _train(
+        self, table: np.ndarray, y: np.ndarray, known: np.ndarray, training: np.ndarray, validation: np.ndarray
+    ) -> None:
         from fastrnn.training import EarlyStopping
 
         options: dict[str, Any] = {}
         if validation.size:
-            options["validation_data"] = self._samples(table, known, validation)
+            options["validation_data"] = self._samples(table, y, known, validation)
             options["callbacks"] = [EarlyStopping(patience=self.patience, restore_best_weights=True)]
-        x, y, weight = self._samples(table, known, training)
+        x, changes, weight = self._samples(table, y, known, training)
         history = self.model_.fit(
-            x, y, sample_weight=weight, epochs=self.epochs, batch_size=self.batch_size, verbose=self.verbose, **options
+            x,
+            changes,
+            sample_weight=weight,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+            **options,
         )
         self.training_ = history.history
 
     def _samples(
-        self, table: np.ndarray, known: np.ndarray, origins: np.ndarray
+        self, table: np.ndarray, y: np.ndarray, known: np.ndarray, origins: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Inputs (n, window, C + K), targets as changes from the last known row, and what counts among them."""
-        table = table.astype(np.float32)
+        """Inputs (n, window, C + K), what the network should say after them, and what counts of it (None: all)."""
         x = windows_until(table, self.window, origins)
-        if self.strategy == "recursive":
-            # y (n, C) = columns[t + 1] - columns[t]
-            return x, (table[origins + 1] - table[origins])[:, : self._n_columns], None
         if self.strategy == "direct":
-            # y (n, horizon) = target[t + k] - target[t]
-            return x, targets_after(table[:, 0], self.horizon, origins) - table[origins, 0][:, None], None
-        # y (n, window, horizon): the same after every row of the window; rows with a filled target don't count
+            return x, self._changes(y, origins), None
+        if self.strategy == "recursive":
+            # (n, C): the target's change, and the changes of the other columns as they stand in the table
+            others = (table[origins + 1] - table[origins])[:, 1 : self._n_columns]
+            return x, np.hstack([self._changes(y, origins), others]), None
+        # (n, window, horizon): the same after every row of the window; where a target was filled, it doesn't count
         rows = origins[:, None] + np.arange(1 - self.window, 1)
-        changes = targets_after(table[:, 0], self.horizon, rows.ravel()) - table[rows.ravel(), 0][:, None]
         weight = targets_after(known, self.horizon, rows.ravel()).all(axis=1)
-        return x, changes.reshape(*rows.shape, self.horizon), weight.reshape(rows.shape)
+        return x, self._changes(y, rows.ravel()).reshape(*rows.shape, self.horizon), weight.reshape(rows.shape)
+
+    def _changes(self, y: np.ndarray, origins: np.ndarray) -> np.ndarray:
+        """(y[t + k] - y[t]) / scale for k from 1 to the steps that the network forecasts at once, float32."""
+        changes = targets_after(y, self._ahead, origins) - y[origins][:, None]
+        return (changes / self._scale).astype(np.float32)
 
     def _predict_at(self, history: History, origins: np.ndarray) -> np.ndarray:
         if origins.size == 0:
@@ -250,27 +290,30 @@ class Forecaster(BaseForecaster):
             raise ValueError(f"origins: expected at least window - 1 = {self.window - 1}, got {origins.min()}")
         history = self._transformed(history)
         if self.strategy == "recursive":
-            return self._back(self._feed_back(history, origins))
-        table = self._inputs.table(history).astype(np.float32)
-        change = self.model_.predict(windows_until(table, self.window, origins))
-        if self.strategy == "seq2seq":
-            change = change[:, -1]
-        # forecast (n, horizon) = target[t] + change
-        return self._back(table[origins, 0][:, None] + change)
+            changes = self._feed_back(history, origins)
+        else:
+            changes = self.model_.predict(windows_until(self._table(history), self.window, origins))
+            if self.strategy == "seq2seq":
+                changes = changes[:, -1]
+        # y[t + k] (n, horizon) = y[t] + scale · changes
+        return self._back(history.y[origins][:, None] + self._scale * changes.astype(np.float64))
 
     def _feed_back(self, history: History, origins: np.ndarray) -> np.ndarray:
-        """One step at a time, each forecast row appended to the window; scaled targets (n, horizon)."""
+        """One step at a time, each forecast row appended to the window; changes (n, horizon) since the last known row."""
         rows, columns = history.y.size, self._n_columns
         time = history.time
         if time is not None and self.step_ is not None:
             time = np.append(time, even_times(time[-2:], self.step_, self.horizon)[-self.horizon :])
         calendar = self._inputs.calendar(time, rows + self.horizon).astype(np.float32)
-        x = windows_until(self._inputs.table(history).astype(np.float32), self.window, origins)
-        forecast = np.empty((origins.size, self.horizon))
-        for ahead in range(self.horizon):
-            # row (n, C) = columns[t + ahead] + change
-            row = x[:, -1, :columns] + self.model_.predict(x)
-            forecast[:, ahead] = row[:, 0]
-            row = np.hstack([row, calendar[origins + ahead + 1]])
-            x = np.concatenate([x[:, 1:], row[:, None]], axis=1)
-        return forecast
+        mean = np.float32(self._inputs.scaler.mean[0] / self._scale)
+        x = windows_until(self._table(history), self.window, origins)
+        steps = []
+        for ahead in range(1, self.horizon + 1):
+            change = self.model_.predict(x)
+            steps.append(change[:, 0])
+            # row (n, C) = the row before + change; a target seen as its change from row to row *is* the change
+            row = x[:, -1, :columns] + change
+            if self.differences_:
+                row[:, 0] = change[:, 0] - mean
+            x = np.concatenate([x[:, 1:], np.hstack([row, calendar[origins + ahead]])[:, None]], axis=1)
+        return np.cumsum(np.stack(steps, axis=1), axis=1, dtype=np.float64)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .calendar import TimeStep, default_season, even_times, infer_time_step
+from .calendar import TimeStep, default_season, even_times, infer_time_step, written_time
 
 __all__ = ["Series", "fill_gaps", "read_csv"]
 
@@ -314,7 +314,7 @@ def _describe_gaps(names: tuple[str, ...], known: np.ndarray, season: int, time:
     if absent.any():
         runs = _runs(absent)
         longest = max(runs, key=lambda run: run[1] - run[0])
-        where = "" if time is None else f", the longest from {np.datetime_as_string(time[longest[0]], unit='m')}"
+        where = "" if time is None else f", the longest from {written_time(time)[longest[0]]}"
         gaps = "1 gap" if len(runs) == 1 else f"{len(runs)} gaps"
         size = f"{longest[1] - longest[0]} step" + ("s" if longest[1] - longest[0] > 1 else "")
         notes.append(f"{int(absent.sum())} of {len(known)} steps are missing in {gaps}{where} ({size})")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .backtest import Backtest
-from .calendar import even_times
+from .calendar import even_times, written_time
 from .reading import Series
 from .windows import Split
 
@@ -68,16 +68,6 @@ class Outcome:
         if self.series.time is None or self.series.step is None:
             return np.arange(len(self.series) + self.horizon)
         return even_times(self.series.time, self.series.step, self.horizon)
-
-
-def written_time(moments: np.ndarray) -> list[str]:
-    """Moments as ISO 8601 with no more digits than they need; row numbers as they are."""
-    if moments.dtype.kind != "M":
-        return [str(row) for row in moments]
-    for unit in ("D", "m", "s"):
-        if (moments == moments.astype(f"datetime64[{unit}]")).all():
-            return [str(text) for text in np.datetime_as_string(moments, unit=unit)]
-    return [str(text) for text in np.datetime_as_string(moments)]
 
 
 def step_word(series: Series, count: int = 1) -> str:

@@ -1,0 +1,45 @@
+# Run these in a virtual environment that has `pip install -e ".[dev]"`.
+PYTHON ?= python
+C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/cells/*.h tests/c/*.c)
+
+.PHONY: build debug test test-all bench lint format annotate sanitize clean
+
+build:  ## compile the extension modules in place
+	$(PYTHON) setup.py build_clib build_ext --inplace
+
+debug:  ## the same with AddressSanitizer and UBSan; run Python under it with LD_PRELOAD=$$(gcc -print-file-name=libasan.so)
+	FASTRNN_SANITIZE=1 $(PYTHON) setup.py build_clib --force build_ext --inplace --force
+
+test:  ## all tests but the slow ones
+	$(PYTHON) -m pytest -m "not slow"
+
+test-all:  ## every test, and every instruction set of this machine as the default one
+	$(PYTHON) -m pytest
+	FASTRNN_ISA=baseline $(PYTHON) -m pytest -q tests/engine
+
+bench:  ## fastrnn against every installed peer, results checked, in turns in one run
+	$(PYTHON) -m fastrnn bench
+
+lint:  ## style, types, and the format of the C files
+	ruff check .
+	ruff format --check .
+	cython-lint src/fastrnn/*.pyx src/fastrnn/*.pxd
+	clang-format --dry-run -Werror $(C_FILES)
+	mypy
+
+format:  ## put Python and C files into form
+	ruff check --fix .
+	ruff format .
+	clang-format -i $(C_FILES)
+
+annotate:  ## build/annotate/*.html: yellow lines touch Python, none may stand in a time loop
+	mkdir -p build/annotate
+	cd build/annotate && cython --annotate -3 -I ../../src ../../src/fastrnn/_engine.pyx -o _engine.c
+	@echo "open build/annotate/_engine.html"
+
+sanitize:  ## the C kernels alone under AddressSanitizer and UBSan, every instruction set of this machine
+	tests/c/run.sh
+
+clean:
+	rm -rf build dist src/*.egg-info src/fastrnn/*.so
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,145 @@
+"""A character-level RNN written as a plain NumPy loop, and the same program with two fastrnn calls swapped in.
+
+`numpy_forward` and `numpy_backward` are the loops through time that one writes by hand; `fastrnn.rnn_forward` and
+`fastrnn.rnn_backward` take the same arrays and give the same numbers.  The rest of the program, from the one-hot characters
+to Adagrad and sampling, does not know which of the two it runs on.
+
+    python examples/char_rnn.py [--steps 1500] [--units 100] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+from time import perf_counter
+
+import numpy as np
+
+import fastrnn
+
+TEXT = """\
+the river runs from the hills to the sea, and the sea sends the rain back to the hills.
+the rain falls on the hills, the hills feed the river, and the river feeds the fields.
+in the fields the grain stands high; in the grain the small birds hide and sing.
+the birds sing in the morning, the wind sings in the evening, and the river sings all day.
+when the wind turns, the birds turn with the wind; when the river turns, the boats turn with the river.
+the boats bring salt from the sea and take grain from the fields, and so the year goes round.
+"""
+WINDOW = 50  # characters per training step, as far back as gradients reach
+CHARACTERS = sorted(set(TEXT))
+CODES = np.array([CHARACTERS.index(character) for character in TEXT])
+
+
+# ---- the loop by hand ------------------------------------------------------------------------------------------------
+
+
+def numpy_forward(x, h0, w_x, w_h, b):
+    """h_t = tanh(x_t·w_x + h_{t-1}·w_h + b) for x (T, I); gives all h_t (T, H) and what `numpy_backward` needs."""
+    y, h = np.empty((len(x), len(h0))), h0
+    for t in range(len(x)):
+        h = np.tanh(x[t] @ w_x + h @ w_h + b)
+        y[t] = h
+    return y, (x, h0, w_x, w_h, y)
+
+
+def numpy_backward(dy, cache):
+    """dx, dh0, dw_x, dw_h, db of a loss whose gradient by the h_t is dy (T, H), from the last step to the first."""
+    x, h0, w_x, w_h, y = cache
+    dx, dw_x, dw_h, db = np.empty_like(x), np.zeros_like(w_x), np.zeros_like(w_h), np.zeros(len(h0))
+    dh = np.zeros_like(h0)
+    for t in reversed(range(len(x))):
+        da = (dy[t] + dh) * (1 - y[t] ** 2)  # through tanh
+        dw_x += np.outer(x[t], da)
+        dw_h += np.outer(y[t - 1] if t else h0, da)
+        db += da
+        dx[t] = da @ w_x.T
+        dh = da @ w_h.T
+    return dx, dh, dw_x, dw_h, db
+
+
+# ---- the program, for either pair of functions -----------------------------------------------------------------------
+
+
+def initial_parameters(units, rng):
+    """w_x, w_h, b of the network and w_y, b_y of its output layer."""
+    size = len(CHARACTERS)
+    return {
+        "w_x": rng.normal(scale=0.1, size=(size, units)),
+        "w_h": rng.normal(scale=0.1, size=(units, units)),
+        "b": np.zeros(units),
+        "w_y": rng.normal(scale=0.1, size=(units, size)),
+        "b_y": np.zeros(size),
+    }
+
+
+def loss_and_gradients(p, codes, h0, forward, backward):
+    """Mean cross-entropy of every next character, the gradients of all parameters, and the last state."""
+    x, targets = np.eye(len(CHARACTERS))[codes[:-1]], codes[1:]
+    rows = np.arange(len(targets))
+    y, cache = forward(x, h0, p["w_x"], p["w_h"], p["b"])
+    logits = y @ p["w_y"] + p["b_y"]
+    logits -= logits.max(axis=1, keepdims=True)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    loss = -np.log(probabilities[rows, targets]).mean()
+
+    dlogits = probabilities
+    dlogits[rows, targets] -= 1
+    dlogits /= len(targets)
+    _, _, dw_x, dw_h, db = backward(dlogits @ p["w_y"].T, cache)
+    gradients = {"w_x": dw_x, "w_h": dw_h, "b": db, "w_y": y.T @ dlogits, "b_y": dlogits.sum(axis=0)}
+    return loss, gradients, y[-1]
+
+
+def train(forward, backward, steps, units, seed, learning_rate=0.05):
+    """Go through the text again and again with Adagrad; gives the parameters and the loss of every step."""
+    p = initial_parameters(units, np.random.default_rng(seed))
+    squares = {name: np.full_like(value, 1e-8) for name, value in p.items()}
+    losses, start, h = [], 0, np.zeros(units)
+    for _ in range(steps):
+        if start + WINDOW + 1 > len(CODES):
+            start, h = 0, np.zeros(units)
+        loss, gradients, h = loss_and_gradients(p, CODES[start : start + WINDOW + 1], h, forward, backward)
+        for name, gradient in gradients.items():
+            squares[name] += gradient**2
+            p[name] -= learning_rate * gradient / np.sqrt(squares[name])
+        losses.append(loss)
+        start += WINDOW
+    return p, np.array(losses)
+
+
+def sample(p, length, rng):
+    """Text written by the network itself: every character is drawn, then read as the next input."""
+    code, h, codes = CODES[0], np.zeros(len(p["w_h"])), []
+    for _ in range(length):
+        x = np.eye(len(CHARACTERS))[code]
+        h, _ = fastrnn.rnn_step_forward(x, h, p["w_x"], p["w_h"], p["b"])
+        weights = np.exp(h @ p["w_y"] + p["b_y"])
+        code = rng.choice(len(CHARACTERS), p=weights / weights.sum())
+        codes.append(code)
+    return "".join(CHARACTERS[code] for code in codes)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=1500, help="training steps (default: 1500)")
+    parser.add_argument("--units", type=int, default=100, help="units of the network (default: 100)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the sample (default: 0)")
+    args = parser.parse_args()
+
+    losses, seconds = {}, {}
+    pairs = {"NumPy loop": (numpy_forward, numpy_backward), "fastrnn": (fastrnn.rnn_forward, fastrnn.rnn_backward)}
+    for name, (forward, backward) in pairs.items():
+        start = perf_counter()
+        p, losses[name] = train(forward, backward, args.steps, args.units, args.seed)
+        seconds[name] = perf_counter() - start
+        first, last = losses[name][0], losses[name][-10:].mean()
+        print(f"{name:<10}  {seconds[name]:6.2f} s   loss per character {first:.4f} -> {last:.4f}")
+
+    difference = np.max(np.abs(losses["fastrnn"] / losses["NumPy loop"] - 1))
+    assert difference < 1e-12, f"the losses differ by {difference:.1e}"
+    ratio = seconds["NumPy loop"] / seconds["fastrnn"]
+    print(f"the whole program runs {ratio:.1f} times as fast; its losses differ by {difference:.1e} at most\n")
+    print(sample(p, 200, np.random.default_rng(args.seed)))
+
+
+if __name__ == "__main__":
+    main()
