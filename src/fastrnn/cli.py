@@ -162,7 +162,10 @@ def _add_forecast_arguments(parser: argparse.ArgumentParser) -> None:
         "--test", metavar="N", type=count, help="rows of the test, at the end (default: 15 %% in whole seasons)"
     )
     data.add_argument(
-        "--validation", metavar="N", type=count, help="rows before the test that stop the training (default: half as many)"
+        "--validation",
+        metavar="N",
+        type=count,
+        help="rows before the test that stop the training (default: half as many)",
     )
 
     network = parser.add_argument_group("the network")

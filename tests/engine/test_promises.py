@@ -147,14 +147,16 @@ def test_a_bad_row_leaves_the_others_alone(
 @instruction_sets
 @dtypes
 @pytest.mark.parametrize("hidden", [3, 8], ids="H={}".format)
-def test_saturated_by_infinity(dtype: str, hidden: int, instruction_set: str) -> None:
+@pytest.mark.parametrize("steps", [3, 9], ids="T={}".format)
+def test_saturated_by_infinity(dtype: str, steps: int, hidden: int, instruction_set: str) -> None:
     """tanh(±inf) is ±1 and flat: the gradient by the states before it is 0, whatever the number of units."""
-    x = np.array([[0.5], [np.inf], [0.5]], dtype)
+    x = np.full((steps, 1), 0.5, dtype)
+    x[1] = np.inf
     w_x, w_h = np.ones((1, hidden), dtype), np.eye(hidden, dtype=dtype)
     y, cache = fastrnn.rnn_forward(x, np.zeros(hidden, dtype), w_x, w_h, None)
     np.testing.assert_array_equal(y[1], 1)
     dy = np.zeros_like(y)
-    dy[2] = 1
+    dy[2:] = 1
     np.testing.assert_array_equal(fastrnn.rnn_backward(dy, cache).dh0, 0)
 
 

@@ -41,7 +41,8 @@ class Dataset(NamedTuple):
 
 
 BIKES_SOURCE = (
-    "Bike Sharing data set, H. Fanaee-T and J. Gama (2013), UCI Machine Learning Repository, doi 10.24432/C5W894, CC BY 4.0"
+    "Bike Sharing data set, H. Fanaee-T and J. Gama (2013), UCI Machine Learning Repository, "
+    "doi 10.24432/C5W894, CC BY 4.0"
 )
 CO2_SOURCE = "CO2 at Mauna Loa, Scripps Institution of Oceanography and CDIAC, public domain"
 

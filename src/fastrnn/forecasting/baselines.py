@@ -47,8 +47,8 @@ class SeasonalNaive(BaseForecaster):
     Parameters
     ----------
     season : int, optional
-        Steps in a season; inferred from the time step by default: a week of hours 168, of days 7, a year of weeks 52, of
-        months 12.  Without times, or when two seasons don't fit into the series, it is 1: the last value.
+        Steps in a season; inferred from the time step by default: a week of hours 168, of days 7, a year of weeks 52,
+        of months 12.  Without times, or when two seasons don't fit into the series, it is 1: the last value.
     horizon : int
         Steps ahead.
 

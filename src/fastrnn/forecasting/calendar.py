@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["TimeStep", "as_times", "calendar_inputs", "calendar_periods", "default_season", "even_times", "infer_time_step", "written_time"]
+__all__ = [
+    "TimeStep",
+    "as_times",
+    "calendar_inputs",
+    "calendar_periods",
+    "default_season",
+    "even_times",
+    "infer_time_step",
+    "written_time",
+]
 
 SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000  # in microseconds
 WEEK, YEAR = 7 * DAY, int(365.2425 * DAY)
@@ -47,7 +56,7 @@ class TimeStep(NamedTuple):
         """The (mean) length of one step."""
         return self.amount if self.unit == "us" else self.amount * YEAR // 12
 
-    def index(self, time: np.ndarray, start: np.datetime64) -> np.ndarray:
+    def steps_since(self, start: np.datetime64, time: np.ndarray) -> np.ndarray:
         """The nearest whole number of steps from `start` to each of `time`."""
         if self.unit == "M":
             months = time.astype("datetime64[M]") - start.astype("datetime64[M]")
@@ -63,11 +72,13 @@ class TimeStep(NamedTuple):
         if self.unit == "us":
             return start + (index * self.amount).astype("timedelta64[us]")
         first = start.astype("datetime64[M]")
-        into_month = start - first.astype("datetime64[us]")
+        into_month = (start - first.astype("datetime64[us]")).astype("timedelta64[us]").astype(np.int64)
         months = first + (index * self.amount).astype("timedelta64[M]")
         last_day = (months + np.timedelta64(1, "M")).astype("datetime64[D]") - np.timedelta64(1, "D")
-        clock = into_month % np.timedelta64(1, "D")
-        return np.minimum(months.astype("datetime64[us]") + into_month, last_day.astype("datetime64[us]") + clock)
+        # latest: the same time of day on the month's last day
+        latest = last_day.astype("datetime64[us]").astype(np.int64) + into_month % DAY
+        moments = np.minimum(months.astype("datetime64[us]").astype(np.int64) + into_month, latest)
+        return moments.astype("datetime64[us]")
 
     def __str__(self) -> str:
         if self.unit == "M":
@@ -86,7 +97,7 @@ def even_times(time: np.ndarray, step: TimeStep, after: int = 0) -> np.ndarray:
     anchor = time[0]
     if step.unit == "M":
         anchor = time[np.argmax(time - time.astype("datetime64[M]").astype("datetime64[us]"))]
-    first, last = step.index(time[[0, -1]], anchor)
+    first, last = step.steps_since(anchor, time[[0, -1]])
     return step.moments(anchor, np.arange(first, last + 1 + after))
 
 
@@ -203,4 +214,3 @@ def calendar_inputs(time: np.ndarray, step: TimeStep, periods: list[str]) -> np.
         phase = 2 * np.pi * ((microseconds - origin) % PERIODS[name]) / PERIODS[name]
         columns += [np.sin(phase), np.cos(phase)]
     return np.stack(columns, axis=1) if columns else np.empty((time.size, 0))
-

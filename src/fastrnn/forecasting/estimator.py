@@ -1,4 +1,4 @@
-"""What every forecaster is: parameters in scikit-learn's manner, one form of data, forecasts from any row of a series."""
+"""What every forecaster is: scikit-learn's parameters, one form of data, forecasts from any row of a series."""
 
 from __future__ import annotations
 

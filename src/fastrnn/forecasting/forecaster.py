@@ -27,10 +27,10 @@ TRANSFORMS = ("auto", "none", "sqrt")
 class Forecaster(BaseForecaster):
     """Forecast a series with a recurrent network that reads a window of it.
 
-    The network sees the scaled target, the other columns and, if the rows have times, sine and cosine of where the next
-    moment stands in the year, week, day, hour (each only if it is longer than two steps and seen twice in the training
-    part).  Its output is the *change* from the last known value, in scaled units: a network that has learned nothing yet
-    repeats the last value.
+    The network sees the scaled target, the other columns and, if the rows have times, sine and cosine of where the
+    next moment stands in the year, week, day, hour (each only if it is longer than two steps and seen twice in the
+    training part).  Its output is the *change* from the last known value, in scaled units: a network that has learned
+    nothing yet repeats the last value.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class Forecaster(BaseForecaster):
     horizon : int
         Steps ahead.
     strategy : {"direct", "recursive", "seq2seq"}
-        direct: after the window, all `horizon` steps at once.  recursive: one step ahead of every column, fed back as if
-        it had been observed, `horizon` times.  seq2seq: `horizon` steps at once after *every* row of the window, each of
-        them part of the loss (of which only the last counts in the forecast).
+        direct: after the window, all `horizon` steps at once.  recursive: one step ahead of every column, fed back as
+        if it had been observed, `horizon` times.  seq2seq: `horizon` steps at once after *every* row of the window;
+        all are part of the loss, the last is the forecast.
     transform : {"auto", "none", "sqrt"}
         What is done to the target before scaling.  The square root evens out the noise of counts; "auto" takes it if
         the training part of the target is whole numbers >= 0.  Forecasts are transformed back.
@@ -64,8 +64,8 @@ class Forecaster(BaseForecaster):
     dropout : float
         Fraction of the last recurrent layer's outputs dropped in training.
     validation : float or int
-        The end of the series, as a fraction or in rows, that is not trained on but watched: the weights of the epoch that
-        was best there are kept.  0 trains on everything.
+        The end of the series, as a fraction or in rows, that is not trained on but watched: the weights of the epoch
+        that was best there are kept.  0 trains on everything.
     patience : int
         Epochs without improvement there before the training stops.
     seed : int or None
@@ -148,9 +148,8 @@ class Forecaster(BaseForecaster):
 
         training = self._origins(0, training_rows, known)
         if training.size < 1:
-            raise ValueError(
-                f"y: expected at least window + horizon = {self.window + self._ahead} rows to train on, got {training_rows}"
-            )
+            needed = self.window + self._ahead
+            raise ValueError(f"y: expected at least window + horizon = {needed} rows to train on, got {training_rows}")
         table = self._table(history)
         validation = self._origins(training_rows, rows, known)
         self.model_ = self._build(table.shape[1], math.ceil(training.size / self.batch_size))
@@ -275,7 +274,7 @@ class Forecaster(BaseForecaster):
             return x, np.hstack([self._changes(y, origins), others]), None
         # (n, window, horizon): the same after every row of the window; where a target was filled, it doesn't count
         rows = origins[:, None] + np.arange(1 - self.window, 1)
-        weight = targets_after(known, self.horizon, rows.ravel()).all(axis=1)
+        weight = np.asarray(targets_after(known, self.horizon, rows.ravel()).all(axis=1))
         return x, self._changes(y, rows.ravel()).reshape(*rows.shape, self.horizon), weight.reshape(rows.shape)
 
     def _changes(self, y: np.ndarray, origins: np.ndarray) -> np.ndarray:
@@ -299,7 +298,7 @@ class Forecaster(BaseForecaster):
         return self._back(history.y[origins][:, None] + self._scale * changes.astype(np.float64))
 
     def _feed_back(self, history: History, origins: np.ndarray) -> np.ndarray:
-        """One step at a time, each forecast row appended to the window; changes (n, horizon) since the last known row."""
+        """One step at a time, each forecast row appended to the window; changes since the last known row."""
         rows, columns = history.y.size, self._n_columns
         time = history.time
         if time is not None and self.step_ is not None:

@@ -67,7 +67,7 @@ def compare(series: Series, split: Split, network: Forecaster, unit: str) -> tup
 
 
 def write_files(outcome: Outcome, network: Forecaster, out: str) -> None:
-    """Picture, forecast, test forecasts and model, into a directory that exists; their paths go to ``outcome.files``."""
+    """Write picture, forecast, test forecasts and model into a directory; their paths go to ``outcome.files``."""
     from .plots import draw
 
     writers: dict[str, tuple[str, Callable[[str], Any]]] = {

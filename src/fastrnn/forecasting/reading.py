@@ -212,10 +212,10 @@ def _parse_times(pd: Any, column: Any, notes: list[str]) -> np.ndarray:
     bad = parsed.isna().to_numpy()
     if bad.any():
         line = _line(column, bad)
-        shown = column.iloc[line - 2]
+        shown = "no time" if pd.isna(column.iloc[line - 2]) else repr(column.iloc[line - 2])
         raise ValueError(
-            f"column {column.name!r}, line {line}: {'no time' if shown != shown else repr(shown)}, expected a time such "
-            f"as 2011-01-31T23:00 ({int(bad.sum())} of {len(bad)} cannot be read); correct it or name another time column"
+            f"column {column.name!r}, line {line}: {shown}, expected a time such as 2011-01-31T23:00 "
+            f"({int(bad.sum())} of {len(bad)} cannot be read); correct it or name another time column"
         )
     if column.astype(str).str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).any():
         notes.append("times were converted to UTC")
@@ -260,9 +260,7 @@ def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tu
     return names, np.stack([columns[name] for name in names], axis=1)
 
 
-def _on_a_grid(
-    time: np.ndarray, values: np.ndarray, notes: list[str]
-) -> tuple[np.ndarray, np.ndarray, TimeStep]:
+def _on_a_grid(time: np.ndarray, values: np.ndarray, notes: list[str]) -> tuple[np.ndarray, np.ndarray, TimeStep]:
     """Rows sorted and moved to an even grid; steps without a row are NaN."""
     if (np.diff(time) < np.timedelta64(0, "us")).any():
         notes.append("rows were sorted by time")
@@ -272,7 +270,7 @@ def _on_a_grid(
     if distinct.size < 2:
         raise ValueError("the times are all the same; a series needs a row for each step of time")
     step = infer_time_step(distinct)
-    index = step.index(time, time[0])
+    index = step.steps_since(time[0], time)
     steps = int(index[-1]) + 1
     if steps > 10 * len(distinct) + 100:
         raise ValueError(
@@ -310,7 +308,7 @@ def _runs(missing: np.ndarray) -> list[tuple[int, int]]:
 def _describe_gaps(names: tuple[str, ...], known: np.ndarray, season: int, time: np.ndarray | None) -> list[str]:
     """One sentence for the steps without any value, one for the columns that miss more than those."""
     notes = []
-    absent = ~known.any(axis=1)
+    absent = np.asarray(~known.any(axis=1))
     if absent.any():
         runs = _runs(absent)
         longest = max(runs, key=lambda run: run[1] - run[0])

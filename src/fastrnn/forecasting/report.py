@@ -16,7 +16,16 @@ from .calendar import even_times, written_time
 from .reading import Series
 from .windows import Split
 
-__all__ = ["Outcome", "as_json", "error_table", "reading_lines", "season_words", "verdict", "write_forecast", "write_test"]
+__all__ = [
+    "Outcome",
+    "as_json",
+    "error_table",
+    "reading_lines",
+    "season_words",
+    "verdict",
+    "write_forecast",
+    "write_test",
+]
 
 NETWORK = "network"
 
@@ -189,9 +198,9 @@ def write_test(outcome: Outcome, path: str) -> None:
     def rows() -> Iterator[list[Any]]:
         for row, origin in enumerate(test.origins):
             for ahead in range(horizon):
-                truth = test.truth[row, ahead]
+                truth = test.truth[row, ahead] if np.isfinite(test.truth[row, ahead]) else ""
                 said = [forecast[row, ahead] for forecast in forecasts]
-                yield [moments[origin], ahead + 1, moments[origin + 1 + ahead], truth if np.isfinite(truth) else "", *said]
+                yield [moments[origin], ahead + 1, moments[origin + 1 + ahead], truth, *said]
 
     time = _time_name(outcome)
     _write_csv(path, [f"last_known_{time}", "steps_ahead", time, "truth", *outcome.labels], rows())

@@ -1,7 +1,7 @@
 """Windows over a table, and how its rows are split.
 
-An *origin* t is the last row that a forecast knows: its window is the rows t - window + 1 to t, its targets are the rows
-t + 1 to t + horizon.  No function here ever puts a row after t into the window of t.
+An *origin* t is the last row that a forecast knows: its window is the rows t - window + 1 to t, its targets are the
+rows t + 1 to t + horizon.  No function here ever puts a row after t into the window of t.
 """
 
 from __future__ import annotations
