@@ -66,7 +66,7 @@ setup(
         *(library(f"fastrnn_{name}", f"isa_{name}.c", flags) for name, flags in INSTRUCTION_SETS.items()),
     ],
     ext_modules=cythonize(
-        [extension(name) for name in ("_memory", "_kernels", "_schedule", "_blas", "_engine")],
+        [extension(name) for name in ("_memory", "_kernels", "_schedule", "_engine")],
         include_path=["src"],
         build_dir="build/cython",
     ),

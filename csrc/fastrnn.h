@@ -63,6 +63,15 @@ typedef struct {
     fastrnn_size out_stride, out_panel;
 } fastrnn_product;
 
+/* c (m, n) += aᵀ (m, rows) · b (rows, n), n a multiple of W; c and b have rows of n values. */
+typedef struct {
+    fastrnn_size rows, m, n;
+    const void *a;
+    fastrnn_size a_stride;
+    const void *b;
+    void *c;
+} fastrnn_gram;
+
 /* One step forward of `rows` rows.  On entry `gates` holds x·w_x + b, on exit what the backward step wants. */
 typedef struct {
     fastrnn_size rows, units;
@@ -112,6 +121,7 @@ typedef struct {
                     fastrnn_size shift, fastrnn_size rows, fastrnn_size width);
     void (*gather_add)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin,
                        fastrnn_size shift, fastrnn_size rows, fastrnn_size width);
+    void (*add_gram)(const fastrnn_gram *);
     void (*add_column_sums)(const void *a, fastrnn_size rows, fastrnn_size columns, void *sums);
     void (*activate)(int activation, const void *x, void *y, fastrnn_size n);
 } fastrnn_kernels;

@@ -4,6 +4,7 @@
 #include "activations.h"
 #include "layout.h"
 #include "product.h"
+#include "gram.h"
 #include "step.h"
 
 #define CELL_KERNELS
@@ -36,6 +37,7 @@ static const fastrnn_kernels FN(kernels) = {
     .gather = FN(gather),
     .gather_add = FN(gather_add),
     .scatter = FN(scatter),
+    .add_gram = FN(add_gram),
     .add_column_sums = FN(add_column_sums),
     .activate = FN(activate_array),
 };

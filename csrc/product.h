@@ -137,15 +137,6 @@ static void FN(product_row)(const void *a, const void *w, const void *start, voi
     for (; k < depth; k++) FN(add_rows)(1, (const REAL *)a + k, (const REAL *)w + k * n, out, n);
 }
 
-/* sums (columns,) += the columns of a (rows, columns), columns a multiple of W */
-static void FN(add_column_sums)(const void *a, fastrnn_size rows, fastrnn_size columns, void *sums) {
-    for (fastrnn_size j = 0; j < columns; j += W) {
-        VEC sum = {0};
-        for (fastrnn_size r = 0; r < rows; r++) sum += LOAD((const REAL *)a + r * columns + j);
-        STORE((REAL *)sums + j, LOAD((REAL *)sums + j) + sum);
-    }
-}
-
 #undef TILE
 #undef TILE_KEY
 #undef TILES_1_TO_3

@@ -16,7 +16,9 @@ from fastrnn.layers.initializers import Constant
 from fastrnn.training import Adam, Huber, Sequential, schedules
 
 
-def trained_model(rng: np.random.Generator, metrics: Any = ("mae", "rmse")) -> tuple[Sequential, np.ndarray, np.ndarray]:
+def trained_model(
+    rng: np.random.Generator, metrics: Any = ("mae", "rmse")
+) -> tuple[Sequential, np.ndarray, np.ndarray]:
     x, y = rng.normal(size=(30, 5, 2)), rng.normal(size=(30, 4, 1))
     model = Sequential(
         [
@@ -47,7 +49,7 @@ def test_a_model_comes_back(tmp_path: Path, rng: np.random.Generator) -> None:
     assert loaded.evaluate(x, y, return_dict=True) == model.evaluate(x, y, return_dict=True)
     assert loaded.optimizer.get_config() == model.optimizer.get_config()  # type: ignore[union-attr]
     assert loaded.optimizer.iterations == 0
-    loaded.fit(x, y, verbose=0)
+    loaded.fit(x, y, epochs=3, verbose=0)  # the warm-up starts at a rate of 0
     assert (loaded.predict(x) != model.predict(x)).any()
     assert os.listdir(tmp_path) == ["model.safetensors"]
 
@@ -93,7 +95,9 @@ def test_write_and_read(tmp_path: Path) -> None:
         assert loaded[name].dtype == array.dtype
 
 
-def test_a_failure_keeps_the_old_file(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_keeps_the_old_file(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, x, _ = trained_model(rng)
     path = tmp_path / "model"
     model.save(path)
@@ -121,14 +125,8 @@ def test_every_damaged_byte_is_found(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for position in range(len(whole)):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
-        try:
-            loaded = storage.load(path)
-        except ValueError as error:
-            assert str(path) in str(error)
-        else:  # the version of the writer is for messages alone
-            assert b"fastrnn_version" in whole[max(0, position - 40) : position + 20]
-            assert repr(loaded) == repr(layer)
-            assert loaded.params["w"] == layer.params["w"] and loaded.params["b"] == layer.params["b"]
+        with pytest.raises(ValueError, match="layer: "):
+            storage.load(path)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 8, 100, -1])
@@ -168,16 +166,16 @@ def test_a_later_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("config", "match"),
     [
-        ({}, "cannot rebuild the model"),
+        ({}, "model"),
         ({"model": {"class": "Nothing", "config": {}}, "input_size": 1, "training": None}, "unknown class 'Nothing'"),
         ({"model": {"class": "Dense", "config": {"unit": 1}}, "input_size": 1, "training": None}, "unexpected keyword"),
-        ({"model": {"class": "Dense", "config": {"units": 2}}, "input_size": 1, "training": None}, "w: expected shape"),
+        ({"model": {"class": "Dense", "config": {"units": 2}}, "input_size": 1, "training": None}, "b: expected shape"),
         ({"model": {"class": "LSTM", "config": {"units": 1}}, "input_size": 1, "training": None}, "parameters w_x"),
     ],
 )
 def test_a_configuration_that_does_not_fit(config: dict[str, Any], match: str, tmp_path: Path) -> None:
     storage.write(tmp_path / "file", {"w": np.ones((1, 1)), "b": np.ones(1)}, config)
-    with pytest.raises(ValueError, match=f"file: cannot rebuild the model from this file.*{match}|{match}"):
+    with pytest.raises(ValueError, match=f"file: cannot rebuild the model from this file: .*{match}"):
         storage.load(tmp_path / "file")
 
 

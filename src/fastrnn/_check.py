@@ -166,7 +166,10 @@ def as_int_vector(name: str, value: Any, size: int, minimum: int, maximum: int, 
 
 def as_bool_mask(name: str, value: Any, shape: tuple[int, ...], formula: str) -> np.ndarray:
     """A boolean array of the given shape; numbers are refused, because 0/1 and index masks look alike."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected a boolean array, got a ragged sequence ({error})") from None
     if array.dtype != np.bool_:
         raise TypeError(f"{name}: expected a boolean array, got dtype {array.dtype}")
     require_shape(name, array, shape, formula)
@@ -277,12 +280,12 @@ def _fitting(
     wide = gates * units
     columns = "H" if gates == 1 else f"{gates}*H"
     w_h = _shaped_float_array("w_h", w_h, dtype, (units, wide), f"(H, {columns})")
+    require_addressable(batch, time, inputs, wide, dtype)
     w_x = _shaped_float_array("w_x", w_x, dtype, (inputs, wide), f"(I, {columns})")
     if b is not None:
         bias_shape = (wide,) if bias_rows is None else (bias_rows, wide)
         formula = f"({columns},)" if bias_rows is None else f"({bias_rows}, {columns})"
         b = _shaped_float_array("b", b, dtype, bias_shape, formula)
-    require_addressable(batch, time, inputs, wide, dtype)
     row, formula = ((units,), "(H,)") if single_instance else ((batch, units), "(B, H)")
     checked = tuple(
         None if value is None else _shaped_float_array(name, value, dtype, row, formula)

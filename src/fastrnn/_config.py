@@ -8,17 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _engine
+from . import _check, _engine
 from ._version import __version__
-
-
-def _blas() -> str:
-    """The BLAS that scipy was built with, and where its number of threads comes from."""
-    import scipy
-
-    build = scipy.show_config(mode="dicts") or {}
-    facts = build.get("Build Dependencies", {}).get("blas", {})
-    return f"{facts.get('name', 'unknown')} {facts.get('version', '')} of scipy {scipy.__version__}".strip()
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
@@ -32,13 +23,12 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        The facts for ``mode="dict"``: version, instruction sets (in use, on this machine), BLAS, threads, platform.
+        The facts for ``mode="dict"``: version, instruction sets (in use, on this machine), threads, BLAS, platform.
 
     Notes
     -----
     The instruction set is chosen at import, the fastest that the machine has; the environment variable ``FASTRNN_ISA``
-    overrides the choice. fastrnn's own loops run in one thread; the BLAS products of the backward pass use as many
-    threads as that BLAS is told, for OpenBLAS by ``OPENBLAS_NUM_THREADS``.
+    overrides the choice.
 
     Examples
     --------
@@ -46,16 +36,13 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     >>> fastrnn.show_config("dict")["threads"]
     1
     """
-    from ._check import choice
-
-    choice("mode", mode, ("stdout", "dict"))
+    _check.choice("mode", mode, ("stdout", "dict"))
     facts = {
         "fastrnn": __version__,
         "instruction set": _engine.instruction_set(),
         "instruction sets available": ", ".join(_engine.instruction_sets()),
-        "BLAS": _blas(),
-        "BLAS threads": os.environ.get("OPENBLAS_NUM_THREADS", "as BLAS decides (set OPENBLAS_NUM_THREADS)"),
         "threads": 1,
+        "BLAS": "none: the recurrent layers use fastrnn's own products (Dense uses NumPy's)",
         "CPUs usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "cells": ", ".join(_engine.CELLS),
         "Python": platform.python_version(),

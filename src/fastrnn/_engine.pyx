@@ -8,7 +8,6 @@ The order of rows inside is that of `_schedule`.
 """
 
 cimport numpy as cnp
-from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memcpy, memset
 
 from ._kernels cimport *
@@ -27,19 +26,11 @@ from ._kernels import (  # what Python asks the engine for
 
 cnp.import_array()
 
-ctypedef void (*transposed_product)(
-    bint single, Py_ssize_t rows, Py_ssize_t m, Py_ssize_t n,
-    void *a, Py_ssize_t a_stride, void *b, Py_ssize_t b_stride, void *c,
-) noexcept nogil
-
 cdef enum:
     FORWARD_CHUNK = 256 << 10   # bytes of x·w_x + b made at once: they stay in the second-level cache
     BACKWARD_CHUNK = 512 << 10  # bytes of gate gradients kept until the weights' gradients are added up
-    BACKWARD_ROWS = 256         # but at least so many rows, for BLAS to be worth its call
+    BACKWARD_ROWS = 256         # but at least so many rows: each chunk passes over the weights' gradients once
     FEW_ROWS = 3                # up to here the weights are used as they are: packing would cost more than it gains
-
-cdef transposed_product add_transposed_product = NULL
-
 
 # ---- the cache -------------------------------------------------------------------------------------------------------
 
@@ -390,14 +381,17 @@ cdef struct BackwardParts:
 
 cdef void weight_gradients(Run *run, BackwardParts *p, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
     """What a chunk of rows adds to the gradients of weights and bias."""
+    cdef fastrnn_gram product
     cdef Py_ssize_t wide = run.cell.gates * run.padded
-    cdef bint single = run.size == 4
+    product.rows, product.n = rows, wide
     # dw_x (I, G·Hp) += xᵀ (I, rows) · dgx (rows, G·Hp)
-    add_transposed_product(single, rows, run.inputs, wide, p.x + first * run.inputs * run.size, run.inputs,
-                           p.dgx, wide, p.dw_x)
+    product.m, product.a_stride, product.a = run.inputs, run.inputs, p.x + first * run.inputs * run.size
+    product.b, product.c = p.dgx, p.dw_x
+    run.kernels.add_gram(&product)
     # dw_h (H, G·Hp) += h_prevᵀ (H, rows) · dgh (rows, G·Hp)
-    add_transposed_product(single, rows, run.units, wide, p.h + first * run.padded * run.size, run.padded,
-                           p.dgh, wide, p.dw_h)
+    product.m, product.a_stride, product.a = run.units, run.padded, p.h + first * run.padded * run.size
+    product.b, product.c = p.dgh, p.dw_h
+    run.kernels.add_gram(&product)
     run.kernels.add_column_sums(p.dgx, rows, wide, p.db)
     if not run.cell.additive:
         run.kernels.add_column_sums(p.dgh, rows, wide, p.db_h)
@@ -445,13 +439,6 @@ cdef void backward_loop(Run *run, Schedule s, BackwardParts *p, Py_ssize_t chunk
         end = start
 
 
-cdef void load_blas():
-    global add_transposed_product
-    from . import _blas
-    add_transposed_product = <transposed_product>PyCapsule_GetPointer(
-        _blas.add_transposed_product_pointer(), "fastrnn._blas.add_transposed_product")
-
-
 cdef matrix_of(Run *run, const char *blocks, Py_ssize_t rows, dtype):
     """A user's (rows, G·H) matrix from one in block order."""
     cdef cnp.ndarray out = np.empty((rows, run.cell.gates * run.units), dtype)
@@ -463,8 +450,6 @@ def backward(Cache cache, dy, dh_n=None, dc_n=None):
     """The gradients (dx, dh0, dc0, dw_x, dw_h, db) from those by y (B, T, H) and the final states (B, H); None is 0."""
     if cache.memory is None:
         raise ValueError("cache: expected one that was kept for a backward pass, got one of an inference")
-    if add_transposed_product == NULL:
-        load_blas()
     cdef Schedule s = cache.schedule
     cdef const fastrnn_kernels *kernels = cache.kernels
     cdef Py_ssize_t batch = s.batch

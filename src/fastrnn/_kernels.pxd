@@ -36,6 +36,13 @@ cdef extern from "fastrnn.h" nogil:
         void *out
         Py_ssize_t out_stride, out_panel
 
+    ctypedef struct fastrnn_gram:
+        Py_ssize_t rows, m, n
+        const void *a
+        Py_ssize_t a_stride
+        const void *b
+        void *c
+
     ctypedef struct fastrnn_forward:
         Py_ssize_t rows, units
         int activation, recurrent_activation
@@ -78,6 +85,7 @@ cdef extern from "fastrnn.h" nogil:
                            Py_ssize_t shift, Py_ssize_t rows, Py_ssize_t width) noexcept nogil
         void (*scatter)(const void *source, Py_ssize_t source_stride, void *to, const Py_ssize_t *origin,
                         Py_ssize_t shift, Py_ssize_t rows, Py_ssize_t width) noexcept nogil
+        void (*add_gram)(const fastrnn_gram *) noexcept nogil
         void (*add_column_sums)(const void *a, Py_ssize_t rows, Py_ssize_t columns, void *sums) noexcept nogil
         void (*activate)(int activation, const void *x, void *y, Py_ssize_t n) noexcept nogil
 

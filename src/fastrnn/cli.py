@@ -179,7 +179,12 @@ def _add_forecast_arguments(parser: argparse.ArgumentParser) -> None:
         default="direct",
         help="all steps ahead at once, one step fed back, or all steps after every row",
     )
-    network.add_argument("--epochs", metavar="N", type=count, default=30, help="passes over the training part, at most")
+    network.add_argument(
+        "--epochs",
+        metavar="N",
+        type=count,
+        help="passes over the training part, at most (default: 20 to 300 by its size)",
+    )
     network.add_argument("--seed", metavar="N", type=_whole_number(0), default=0, help="same seed, same network")
 
     output = parser.add_argument_group("the output")

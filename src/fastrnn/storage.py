@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastrnn.layers import Layer
     from fastrnn.training import Sequential
 
-__all__ = ["load", "read", "save", "write"]
+__all__ = ["load", "save"]
 
 FORMAT = "fastrnn"
 FORMAT_VERSION = 1
@@ -107,14 +107,13 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], config
     from safetensors.numpy import save as to_bytes
 
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    text = json.dumps(config, sort_keys=True)
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "fastrnn_version": __version__,
-        "config": text,
-        "sha256": _checksum(arrays, text),
+        "config": json.dumps(config, sort_keys=True),
     }
+    metadata["sha256"] = _checksum(arrays, metadata)
     _replace_file(Path(path), to_bytes(arrays, metadata=metadata))
 
 
@@ -175,10 +174,9 @@ def _checked_config(name: str, metadata: Mapping[str, str], arrays: Mapping[str,
             f"{name}: format {version} of fastrnn {writer} is later than this fastrnn {__version__} reads "
             f"(up to {FORMAT_VERSION}); upgrade fastrnn"
         )
-    text = metadata.get("config", "")
-    if _checksum(arrays, text) != metadata.get("sha256"):
+    if _checksum(arrays, metadata) != metadata.get("sha256"):
         raise ValueError(f"{name}: damaged, the checksum does not fit; write it again with model.save(path)")
-    return dict(json.loads(text))
+    return dict(json.loads(metadata["config"]))
 
 
 def _training_config(model: Any) -> dict[str, Any] | None:
@@ -193,9 +191,10 @@ def _training_config(model: Any) -> dict[str, Any] | None:
         return None
 
 
-def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
-    """SHA-256 over the configuration and the arrays in the order of their names."""
-    digest = hashlib.sha256(text.encode())
+def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over the metadata but itself, and the arrays, in the order of their names."""
+    covered = sorted((name, text) for name, text in metadata.items() if name != "sha256")
+    digest = hashlib.sha256(json.dumps(covered).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name}:{array.dtype.name}:{array.shape}".encode())

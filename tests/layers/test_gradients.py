@@ -77,7 +77,7 @@ def test_initial_and_final_states(cls: type[Layer], return_sequences: bool, rng:
     out, cache = layer.forward(x, initial_state=tuple(state))
     dout = rng.normal(size=out.shape)
     dfinal = tuple(rng.normal(size=(B, H)) for _ in range(count))
-    dx, grads, dinitial = layer.backward(dout, cache, dfinal)
+    _, grads, dinitial = layer.backward(dout, cache, dfinal)
     assert len(dinitial) == len(cache.state) == count
 
     def cost() -> float:
@@ -129,7 +129,9 @@ def test_dense(activation: str | None, shape: tuple[int, ...], use_bias: bool, r
 
 
 def test_time_distributed(rng: np.random.Generator) -> None:
-    check_gradients(randomised(TimeDistributed(Dense(H, "tanh", dtype="float64")), rng), rng.normal(size=(B, T, I)), rng)
+    check_gradients(
+        randomised(TimeDistributed(Dense(H, "tanh", dtype="float64")), rng), rng.normal(size=(B, T, I)), rng
+    )
 
 
 def test_time_distributed_around_a_recurrent_layer(rng: np.random.Generator) -> None:

@@ -71,9 +71,7 @@ def test_fans(mode: str) -> None:
 def test_configurations_rebuild() -> None:
     for value in (initializers.Constant(2.0), initializers.RandomUniform(-1.0, 3.0), initializers.HeNormal()):
         again = type(value).from_config(value.get_config())
-        np.testing.assert_array_equal(
-            *(v((3, 4), "float64", np.random.default_rng(0)) for v in (value, again))
-        )
+        np.testing.assert_array_equal(*(v((3, 4), "float64", np.random.default_rng(0)) for v in (value, again)))
 
 
 def test_bad_arguments() -> None:

@@ -330,9 +330,19 @@ def test_bad_options(build: Any, error: type[Exception], match: str) -> None:
         (np.ones((2, 3, 1)), {"lengths": [4, 1]}, ValueError, "lengths: expected integers from 0 to 3"),
         (np.ones((2, 3, 1)), {"lengths": [1.0, np.nan]}, ValueError, "lengths: expected finite"),
         (np.ones((2, 3, 1)), {"reset_mask": np.ones((2, 3))}, TypeError, "reset_mask: expected a boolean array"),
-        (np.ones((2, 3, 1)), {"initial_state": np.ones((2, 4))}, TypeError, r"initial_state: expected a tuple \(h, c\)"),
+        (
+            np.ones((2, 3, 1)),
+            {"initial_state": np.ones((2, 4))},
+            TypeError,
+            r"initial_state: expected a tuple \(h, c\)",
+        ),
         (np.ones((2, 3, 1)), {"initial_state": (None,)}, ValueError, r"initial_state: expected a tuple \(h, c\)"),
-        (np.ones((2, 3, 1)), {"initial_state": (None, np.ones((3, 4)))}, ValueError, r"initial_state\[1\]: expected shape"),
+        (
+            np.ones((2, 3, 1)),
+            {"initial_state": (None, np.ones((3, 4)))},
+            ValueError,
+            r"initial_state\[1\]: expected shape",
+        ),
     ],
 )
 def test_bad_input(x: np.ndarray, options: dict[str, Any], error: type[Exception], match: str) -> None:

@@ -62,7 +62,7 @@ def test_gradient(loss: Loss, shape: tuple[int, ...], weights: str, rng: np.rand
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_against_torch(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     torch = pytest.importorskip("torch")
-    F = torch.nn.functional  # noqa: N806
+    F = torch.nn.functional
     cases = {
         MeanSquaredError(): lambda t, p: F.mse_loss(p, t),
         MeanAbsoluteError(): lambda t, p: F.l1_loss(p, t),
@@ -150,22 +150,33 @@ def test_gradients_have_the_dtype_of_the_prediction(dtype: str, rng: np.random.G
             assert loss.value_and_gradient(y_true, y_pred.astype(dtype), weight)[1].dtype == np.dtype(dtype)
 
 
+def mse(y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    return MeanSquaredError()(y_true, y_pred, sample_weight)
+
+
+def classes(y_true: Any, y_pred: Any) -> float:
+    return SparseCategoricalCrossentropy()(y_true, y_pred)
+
+
+ONE = np.ones((3, 1))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: MeanSquaredError()(np.ones((3, 2)), np.ones((3, 1))), ValueError, r"y_true: expected shape .*\(3, 1\), got \(3, 2\)"),
-        (lambda: MeanSquaredError()(np.ones(3), np.ones(3)), ValueError, "y_pred: expected a non-empty"),
-        (lambda: MeanSquaredError()(np.ones((0, 1)), np.ones((0, 1))), ValueError, "y_pred: expected a non-empty"),
-        (lambda: MeanSquaredError()(np.ones((3, 1)), np.ones((3, 1)), np.ones(4)), ValueError, "sample_weight: expected a shape"),
-        (lambda: MeanSquaredError()(np.ones((3, 1)), np.ones((3, 1)), [1, np.nan, 1]), ValueError, "sample_weight: expected finite"),
-        (lambda: MeanSquaredError()(np.array([["a"]]), np.ones((1, 1))), TypeError, "y_true: expected an array of real"),
-        (lambda: SparseCategoricalCrossentropy()([3], np.ones((1, 3))), ValueError, "y_true: expected integers from 0 to 2"),
-        (lambda: SparseCategoricalCrossentropy()([0.5], np.ones((1, 3))), ValueError, "y_true: expected integers"),
+        (lambda: mse(np.ones((3, 2)), ONE), ValueError, r"y_true: expected shape .*\(3, 1\), got \(3, 2\)"),
+        (lambda: mse(np.ones(3), np.ones(3)), ValueError, "y_pred: expected a non-empty"),
+        (lambda: mse(np.ones((0, 1)), np.ones((0, 1))), ValueError, "y_pred: expected a non-empty"),
+        (lambda: mse(ONE, ONE, np.ones(4)), ValueError, "sample_weight: expected a shape"),
+        (lambda: mse(ONE, ONE, [1, np.nan, 1]), ValueError, "sample_weight: expected finite"),
+        (lambda: mse(np.array([["a"]]), np.ones((1, 1))), TypeError, "y_true: expected an array of real"),
+        (lambda: classes([3], np.ones((1, 3))), ValueError, "y_true: expected integers from 0 to 2"),
+        (lambda: classes([0.5], np.ones((1, 3))), ValueError, "y_true: expected integers"),
         (lambda: Huber(0.0), ValueError, "delta: expected a number > 0"),
         (lambda: get_loss("rms"), ValueError, "loss: expected one of"),
         (lambda: get_loss(3), TypeError, "loss: expected a Loss or one of"),
     ],
-)  # fmt: skip
+)
 def test_bad_arguments(call: Any, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         call()

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from fastrnn.layers import GRU, Dense
-from fastrnn.training import Accuracy, BinaryCrossentropy, LastStepMSE, MeanSquaredError, RootMeanSquaredError, Sequential
+from fastrnn.training import (
+    Accuracy,
+    BinaryCrossentropy,
+    LastStepMSE,
+    MeanSquaredError,
+    RootMeanSquaredError,
+    Sequential,
+)
 from fastrnn.training.metrics import get_metric
 
 

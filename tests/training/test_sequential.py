@@ -144,7 +144,7 @@ def test_shuffle(rng: np.random.Generator) -> None:
         model.compile(SGD(0.0))
         seen.clear()
         model.fit(x, x, epochs=2, batch_size=4, shuffle=shuffle, verbose=0)
-        epochs = [sum(seen[:3], []), sum(seen[3:], [])]
+        epochs = [[*seen[0], *seen[1], *seen[2]], [*seen[3], *seen[4], *seen[5]]]
         assert [sorted(epoch) for epoch in epochs] == [list(range(10))] * 2
         assert (epochs[0] == list(range(10))) is not shuffle
         assert (epochs[0] == epochs[1]) is not shuffle

@@ -1,7 +1,7 @@
 """fastrnn beside the libraries that people would use instead, on the machine it runs on.
 
 `cases` says what is computed, `peers` by whom, `measure` how it is timed, `report` how it is shown; ``fastrnn bench``
-and ``benches/`` both use them.  Every result is checked against the NumPy reference in float64 before anything is timed.
+and ``benches/`` both use them.  Every result is checked against the reference in float64 before anything is timed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from .cases import (
     STEP_SHAPES,
     Case,
     Shape,
-    cases,
     fault,
+    make_cases,
 )
-from .measure import Row, checked_run, limited_threads, measure, time_in_turns
+from .measure import Row, checked_run, limited_threads, measure_case, time_in_turns
 from .peers import FASTRNN, PEERS, Implementation, Prepared, installed_peers
 
 __all__ = [
@@ -41,13 +41,12 @@ __all__ = [
     "Row",
     "Shape",
     "add_arguments",
-    "cases",
     "checked_run",
     "fault",
     "installed_peers",
     "limited_threads",
-    "main",
-    "measure",
+    "make_cases",
+    "measure_case",
     "run",
     "time_in_turns",
 ]
@@ -83,8 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shapes", nargs="+", metavar="SIZES", help="B,T,I,H of sequences and I,H of single steps, as 32,50,64,128"
     )
-    parser.add_argument("--dtype", default="float32", help=f"one of {', '.join(DTYPES)} (default: float32)")
-    parser.add_argument("--threads", default="1", metavar="N", help="threads of every implementation (default: 1)")
+    parser.add_argument("--dtype", default="float32", help=f"one of {', '.join(DTYPES)} (default: %(default)s)")
+    parser.add_argument("--threads", default="1", metavar="N", help="threads of everyone (default: %(default)s)")
     parser.add_argument(
         "--peers", nargs="+", metavar="PEER", help=f"from {', '.join(PEERS)} (default: those that are installed)"
     )
@@ -131,7 +130,7 @@ def _rows(options: Options) -> list[Row]:
     with limited_threads(options.threads), tqdm(options.cases, unit="row", disable=None, leave=False) as progress:
         for case in progress:
             progress.set_description(str(case))
-            rows.append(measure(case, options.implementations, options.threads, options.seconds))
+            rows.append(measure_case(case, options.implementations, options.threads, options.seconds))
     return rows
 
 
@@ -148,7 +147,7 @@ def _checked(args: argparse.Namespace) -> Options:
         given = [_shape(text) for text in args.shapes]
         shapes = tuple(Shape(*sizes) for sizes in given if len(sizes) == 4)
         step_shapes = tuple(Shape(1, 1, *sizes) for sizes in given if len(sizes) == 2)
-    selected = cases(
+    selected = make_cases(
         _names("--cells", args.cells, CELLS), _names("--modes", args.modes, MODES), shapes, step_shapes, dtype
     )
     if not selected:
@@ -199,10 +198,3 @@ def _shape(text: str) -> tuple[int, ...]:
     if len(sizes) not in (2, 4):
         raise ValueError(f"--shapes: expected B,T,I,H or I,H, got {text!r}")
     return tuple(_count("--shapes", size.strip()) for size in sizes)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m fastrnn.benchmark``: the same as ``fastrnn bench``."""
-    parser = argparse.ArgumentParser(prog="fastrnn bench", description=__doc__.splitlines()[0] if __doc__ else None)
-    add_arguments(parser)
-    return run(parser.parse_args(arguments))

@@ -89,7 +89,7 @@ class Case:
     def expected(self) -> dict[str, Array]:
         """The results by name, from the reference in float64.
 
-        A step gives h[, c]; forward y and the final states h_n[, c_n]; forward+backward y and every argument's gradient.
+        A step gives h[, c]; forward y and the final states; forward+backward y and the gradient of every argument.
         """
         arguments = {name: array.astype(np.float64) for name, array in self.arguments().items()}
         if self.mode == "step":
@@ -102,7 +102,7 @@ class Case:
         return {"y": y, **{f"d{name}": getattr(gradients, f"d{name}") for name in arguments}}
 
 
-def cases(
+def make_cases(
     cells: Iterable[str] = CELLS,
     modes: Iterable[str] = MODES,
     shapes: Iterable[Shape] = SEQUENCE_SHAPES,

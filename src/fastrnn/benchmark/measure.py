@@ -67,7 +67,7 @@ def checked_run(
     return prepared.run
 
 
-def measure(case: Case, implementations: Sequence[Implementation], threads: int, seconds: float) -> Row:
+def measure_case(case: Case, implementations: Sequence[Implementation], threads: int, seconds: float) -> Row:
     """Check every implementation of a case, then time the right ones in turns for about so many seconds."""
     row, runs = Row(case), {}
     expected = case.expected()

@@ -21,6 +21,7 @@ __all__ = ["Forecaster"]
 
 CELLS = ("gru", "lstm", "rnn")
 STRATEGIES = ("direct", "recursive", "seq2seq")
+UPDATES = 8000  # of the weights, where the number of epochs is left open
 TRANSFORMS = ("auto", "none", "sqrt")
 
 
@@ -51,12 +52,14 @@ class Forecaster(BaseForecaster):
         What is done to the target before scaling.  The square root evens out the noise of counts; "auto" takes it if
         the training part of the target is whole numbers >= 0.  Forecasts are transformed back.
     differences : {"auto"} or bool
-        Show the network the target's change from row to row in place of its level: a level that keeps growing ends where
-        no network has been trained.  "auto" does so if the means of the first and the last quarter of the training part
+        Show the network the target's change from row to row in place of its level: a level that keeps growing ends
+        where no network has been trained.  "auto" does so if the means of first and last quarter of the training part
         are more than two standard deviations apart.
     loss : str
         Loss on the scaled change.  "mae" aims at the median, which a transform leaves in place.
-    epochs, batch_size : int
+    epochs : int or None
+        Passes over the training part, at most.  None: as many as make 8000 updates, but from 20 to 300.
+    batch_size : int
     learning_rate : float
         First learning rate of Adam; it falls to zero along half a cosine over all epochs.
     clipnorm : float
@@ -66,8 +69,8 @@ class Forecaster(BaseForecaster):
     validation : float or int
         The end of the series, as a fraction or in rows, that is not trained on but watched: the weights of the epoch
         that was best there are kept.  0 trains on everything.
-    patience : int
-        Epochs without improvement there before the training stops.
+    patience : int or None
+        Epochs without improvement there before the training stops.  None: a third of all.
     seed : int or None
         Same seed, same data: same network, bit for bit.
     verbose : {"auto", 0, 1}
@@ -79,6 +82,8 @@ class Forecaster(BaseForecaster):
         The trained network; ``model_.save(path)`` writes it.
     transform_ : str
         The transform in use.
+    epochs_ : int
+        The largest number of epochs.
     differences_ : bool
         Whether the network sees changes.
     training_ : dict of str to list of float
@@ -106,13 +111,13 @@ class Forecaster(BaseForecaster):
         transform: str = "auto",
         differences: str | bool = "auto",
         loss: str = "mae",
-        epochs: int = 30,
+        epochs: int | None = None,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
         clipnorm: float = 1.0,
         dropout: float = 0.2,
         validation: float | int = 0.1,
-        patience: int = 10,
+        patience: int | None = None,
         seed: int | None = 0,
         verbose: str | int = 0,
     ) -> None:
@@ -152,16 +157,21 @@ class Forecaster(BaseForecaster):
             raise ValueError(f"y: expected at least window + horizon = {needed} rows to train on, got {training_rows}")
         table = self._table(history)
         validation = self._origins(training_rows, rows, known)
-        self.model_ = self._build(table.shape[1], math.ceil(training.size / self.batch_size))
+        batches = math.ceil(training.size / self.batch_size)
+        self.epochs_ = min(max(20, round(UPDATES / batches)), 300) if self.epochs is None else self.epochs
+        self.model_ = self._build(table.shape[1], self.epochs_ * batches)
         self._train(table, history.y, known, training, validation)
 
     def _check_parameters(self) -> None:
         _check.choice("cell", self.cell, CELLS)
         _check.choice("strategy", self.strategy, STRATEGIES)
         _check.choice("transform", self.transform, TRANSFORMS)
-        for name in ("units", "layers", "window", "epochs", "batch_size"):
+        for name in ("units", "layers", "window", "batch_size"):
             _check.integer(name, getattr(self, name), 1)
-        _check.integer("patience", self.patience, 0)
+        if self.epochs is not None:
+            _check.integer("epochs", self.epochs, 1)
+        if self.patience is not None:
+            _check.integer("patience", self.patience, 0)
         _check.number("learning_rate", self.learning_rate, 0.0, open_minimum=True)
         _check.number("clipnorm", self.clipnorm, 0.0, open_minimum=True)
         _check.number("dropout", self.dropout, 0.0, 1.0, open_maximum=True)
@@ -222,7 +232,7 @@ class Forecaster(BaseForecaster):
         origins = origins_between(start, stop, self.window, self._ahead)
         return origins[targets_after(known, self._ahead, origins).all(axis=1)]
 
-    def _build(self, inputs: int, batches: int) -> Sequential:
+    def _build(self, inputs: int, updates: int) -> Sequential:
         from fastrnn.layers import GRU, LSTM, Dense, Dropout, SimpleRNN, TimeDistributed
         from fastrnn.training import Adam, Sequential, schedules
 
@@ -236,7 +246,7 @@ class Forecaster(BaseForecaster):
             stack.append(Dropout(self.dropout))
         stack.append(TimeDistributed(Dense(outputs)) if every_row else Dense(outputs))
         model = Sequential(stack, input_size=inputs, seed=self.seed)
-        rate = schedules.CosineDecay(float(self.learning_rate), self.epochs * batches)
+        rate = schedules.CosineDecay(float(self.learning_rate), updates)
         model.compile(optimizer=Adam(rate, global_clipnorm=float(self.clipnorm)), loss=self.loss)
         return model
 
@@ -247,14 +257,15 @@ class Forecaster(BaseForecaster):
 
         options: dict[str, Any] = {}
         if validation.size:
+            patience = max(5, self.epochs_ // 3) if self.patience is None else self.patience
             options["validation_data"] = self._samples(table, y, known, validation)
-            options["callbacks"] = [EarlyStopping(patience=self.patience, restore_best_weights=True)]
+            options["callbacks"] = [EarlyStopping(patience=patience, restore_best_weights=True)]
         x, changes, weight = self._samples(table, y, known, training)
         history = self.model_.fit(
             x,
             changes,
             sample_weight=weight,
-            epochs=self.epochs,
+            epochs=self.epochs_,
             batch_size=self.batch_size,
             verbose=self.verbose,
             **options,

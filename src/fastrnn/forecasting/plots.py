@@ -45,13 +45,13 @@ def _draw_series(axes: Any, outcome: Outcome) -> None:
     # rows (n * horizon,) of the series that the chosen forecasts are about
     rows = (test.origins[chosen][:, None] + 1 + np.arange(horizon)).ravel()
     baseline = outcome.best_baseline
-    axes.plot(
-        moments[rows], test.forecasts[baseline][chosen].ravel(), color=BASELINE, lw=1.3, label=outcome.labels[baseline]
-    )
-    axes.plot(moments[rows], test.truth[chosen].ravel(), color=TRUTH, lw=1.6, label="truth")
-    axes.plot(
-        moments[rows], test.forecasts[NETWORK][chosen].ravel(), color=FORECAST, lw=1.6, label=outcome.labels[NETWORK]
-    )
+    lines = {
+        "truth": (test.truth, {"color": TRUTH, "lw": 1.6, "zorder": 2.1}),
+        outcome.labels[NETWORK]: (test.forecasts[NETWORK], {"color": FORECAST, "lw": 1.6, "zorder": 2.2}),
+        outcome.labels[baseline]: (test.forecasts[baseline], {"color": BASELINE, "lw": 1.3}),
+    }
+    for label, (values, style) in lines.items():
+        axes.plot(moments[rows], values[chosen].ravel(), label=label, **style)
     ahead = moments[-horizon:]
     axes.axvspan(moments[-horizon - 1], ahead[-1], color=FORECAST, alpha=0.07, lw=0)
     axes.plot(ahead, outcome.future[NETWORK], color=FORECAST, lw=1.6, ls=":", marker="o", ms=3, label="what comes next")
@@ -76,6 +76,7 @@ def _label_times(axes: Any) -> None:
     axes.xaxis.set_major_locator(locator)
     formatter = ConciseDateFormatter(locator)
     formatter.formats[2] = formatter.zero_formats[2] = "%d %b"  # days, and the first day of a month
+    formatter.offset_formats[2] = "%Y"
     axes.xaxis.set_major_formatter(formatter)
 
 
@@ -95,7 +96,7 @@ def _draw_errors(axes: Any, outcome: Outcome) -> None:
     axes.set_ylim(len(names) - 0.6, -0.75)
     axes.set_yticks([])
     axes.set_xlabel(outcome.unit)
-    axes.set_title("Mean absolute error on the test part", loc="left", fontweight="bold")
+    axes.set_title("Mean absolute error", loc="left", fontweight="bold")
 
 
 def _draw_error_by_step(axes: Any, outcome: Outcome) -> None:
@@ -104,10 +105,10 @@ def _draw_error_by_step(axes: Any, outcome: Outcome) -> None:
         style = {"ls": "--"} if name == "last_value" else {"marker": "o", "ms": 3}
         error = outcome.backtest.mae_by_step(name)
         axes.plot(steps, error, color=_color(name, outcome), lw=1.8, label=label, **style)
-    axes.set_ylim(0.0, 1.2 * axes.get_ylim()[1])  # room for the legend
+    axes.set_ylim(0.0, 1.3 * axes.get_ylim()[1])  # room for the legend
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(f"{step_word(outcome.series, 2)} ahead")
     axes.set_ylabel(outcome.unit)
-    axes.set_title("Mean absolute error on the test part", loc="left", fontweight="bold")
+    axes.set_title("Mean absolute error", loc="left", fontweight="bold")
     axes.grid(axis="y", color="#e6e8ec", lw=0.8)
-    axes.legend(ncols=2, loc="upper left", frameon=False, fontsize=8)
+    axes.legend(loc="upper left", frameon=False, fontsize=9)

@@ -180,9 +180,12 @@ def _line(column: Any, where: np.ndarray) -> int:
 
 
 def _to_times(pd: Any, column: Any) -> Any:
+    """Times in UTC, NaT where there is none: ISO 8601, else the format of the first row, month or day first."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas warns when it finds no single format; what it can't read is NaT
-        return pd.to_datetime(column, errors="coerce", utc=True)
+        ways: tuple[dict[str, Any], ...] = ({"format": "ISO8601"}, {}, {"dayfirst": True})
+        parsed = (pd.to_datetime(column, errors="coerce", utc=True, **way) for way in ways)
+        return min(parsed, key=lambda times: times.isna().sum())
 
 
 def _find_time_column(pd: Any, frame: Any, time: str | None, target: str | None) -> str | None:
@@ -252,7 +255,7 @@ def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tu
         target = next((str(name) for name in frame.columns if str(name) in columns), None)
         if target is None:
             raise ValueError(f"no column of numbers to forecast; the columns are {_list(frame.columns)}")
-        notes.append(f"no target named: {target!r}, the first column of numbers")
+        notes.append(f"no target named: took {target!r}, the first column of numbers")
     empty = [name for name, values in columns.items() if name != target and not np.isfinite(values).any()]
     if empty:
         notes.append(f"nothing in {_list(empty)}: left out")

@@ -1,5 +1,0 @@
-"""``python -m fastrnn.benchmark``."""
-
-from . import main
-
-raise SystemExit(main())

@@ -1,0 +1,193 @@
+"""The network as a forecaster."""
+
+import numpy as np
+import pytest
+
+import fastrnn
+from fastrnn.forecasting import Forecaster, LastValue, Linear, SeasonalNaive, backtest, split_end
+
+
+@pytest.fixture(scope="module")
+def wave():
+    """Two sines and noise: the last value is a poor forecast, the recent past is a good one."""
+    t = np.arange(700)
+    noise = np.random.default_rng(3).normal(size=t.size)
+    return 10 + 3 * np.sin(2 * np.pi * t / 24) + np.sin(2 * np.pi * t / 7) + 0.1 * noise
+
+
+@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+@pytest.mark.parametrize("horizon", [1, 5])
+def test_every_strategy_learns(wave, strategy, horizon):
+    network = Forecaster(units=12, window=24, horizon=horizon, strategy=strategy, epochs=40, learning_rate=0.01)
+    split = split_end(len(wave), 24, horizon)
+    result = backtest({"last": LastValue(horizon=horizon), "network": network}, split, wave)
+    assert result.forecasts["network"].shape == (len(result.origins), horizon)
+    assert result.mae("network") < 0.5 * result.mae("last")
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_every_cell_learns_and_layers_stack(wave, cell):
+    network = Forecaster(cell=cell, units=8, layers=2, window=12, epochs=30, learning_rate=0.01)
+    result = backtest({"last": LastValue(), "network": network}, split_end(len(wave), 12, 1), wave)
+    assert result.mae("network") < 0.7 * result.mae("last")
+
+
+@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+def test_another_column_helps(strategy):
+    rng = np.random.default_rng(0)
+    other = rng.normal(size=900)
+    y = np.concatenate([[0.0], other[:-1]]) + 0.05 * rng.normal(size=900)  # y follows the other column by one step
+    split = split_end(900, 4, 1)
+    options = {"units": 8, "window": 4, "strategy": strategy, "epochs": 20, "dropout": 0.0}
+    alone = backtest({"network": Forecaster(**options)}, split, y)
+    both = backtest({"network": Forecaster(**options)}, split, y, other[:, None])
+    assert both.mae("network") < 0.3 * alone.mae("network")
+
+
+@pytest.mark.parametrize("strategy", ["direct", "recursive"])
+def test_the_calendar_helps(strategy):
+    """A daily peak that a window of two hours cannot foresee without a clock."""
+    hour = np.arange(24 * 40)
+    time = hour.astype("datetime64[h]")
+    y = np.where(hour % 24 == 17, 10.0, 0.0) + 0.1 * np.random.default_rng(1).normal(size=hour.size)
+    split = split_end(hour.size, 2, 3, season=24)
+    options = {
+        "units": 16,
+        "window": 2,
+        "horizon": 3,
+        "strategy": strategy,
+        "epochs": 60,
+        "learning_rate": 0.01,
+        "loss": "mse",
+    }
+    blind = backtest({"network": Forecaster(**options)}, split, y)
+    clock = backtest({"network": Forecaster(**options)}, split, y, time=time)
+    assert clock.rmse("network") < 0.7 * blind.rmse("network")
+
+
+@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+def test_a_trend_is_followed_beyond_what_was_seen(strategy):
+    t = np.arange(600)
+    y = 0.1 * t + np.sin(2 * np.pi * t / 12)
+    split = split_end(600, 24, 3)
+    network = Forecaster(units=12, window=24, horizon=3, strategy=strategy, epochs=15, dropout=0.0)
+    result = backtest({"last": LastValue(horizon=3), "network": network}, split, y)
+    assert network.differences_
+    assert result.mae("network") < 0.4 * result.mae("last")
+
+
+@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+def test_a_forecast_depends_on_the_past_alone(wave, strategy):
+    X = np.column_stack([np.roll(wave, 3), wave**2])
+    time = np.arange(len(wave)).astype("datetime64[h]")
+    network = Forecaster(units=4, window=8, horizon=3, strategy=strategy, epochs=1)
+    network.fit(wave[:400], X[:400], time=time[:400])
+    before = network.predict_at([450], wave, X, time=time)
+    np.testing.assert_allclose(network.predict(wave[:451], X[:451], time=time[:451]), before[0], rtol=1e-6)
+    wave, X = wave.copy(), X.copy()
+    wave[451:], X[451:] = 99.0, -99.0
+    np.testing.assert_array_equal(network.predict_at([450], wave, X, time=time), before)
+
+
+@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+def test_filled_targets_are_not_held_against_the_network(wave, strategy):
+    """What a filled target of the validation part holds changes neither the loss nor the network."""
+    known = np.ones(len(wave), dtype=bool)
+    known[-1] = False
+    options = {"strategy": strategy, "units": 4, "window": 8, "horizon": 2, "epochs": 3}
+    fits = [Forecaster(**options).fit(np.append(wave[:-1], value), known=known) for value in (0.0, 1000.0)]
+    assert fits[0].training_ == fits[1].training_
+    np.testing.assert_array_equal(fits[0].predict(wave), fits[1].predict(wave))
+
+
+def test_filled_targets_teach_nothing():
+    """A tenth of the targets is filled with nonsense; told so, the network does not learn it."""
+    rng = np.random.default_rng(0)
+    y = np.sin(np.arange(600) / 2)
+    known = rng.random(600) > 0.1
+    spoilt = np.where(known, y, np.where(rng.random(600) > 0.5, 3.0, -3.0))
+    X = np.roll(y, -1)[:, None]  # the answer stands beside the question
+    options = {"units": 8, "window": 4, "epochs": 60, "learning_rate": 0.01, "loss": "mse", "dropout": 0.0}
+    origins = np.flatnonzero(known[10:590]) + 10
+    errors = []
+    for told in (known, None):
+        network = Forecaster(**options).fit(spoilt, X, known=told)
+        errors.append(np.abs(network.predict_at(origins, spoilt, X)[:, 0] - y[origins + 1]).mean())
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_same_seed_same_network(wave):
+    def forecast(seed):
+        return Forecaster(units=4, window=8, horizon=2, epochs=2, seed=seed).fit(wave[:300]).predict()
+
+    np.testing.assert_array_equal(forecast(5), forecast(5))
+    assert (forecast(5) != forecast(6)).any()
+
+
+def test_counts_are_forecast_as_counts(rng):
+    y = rng.poisson(5 + 4 * np.sin(2 * np.pi * np.arange(500) / 12)).astype(float)
+    network = Forecaster(units=6, window=12, epochs=3).fit(y)
+    assert network.transform_ == "sqrt"
+    assert (network.predict_at(np.arange(100, 400), y) >= 0).all()
+    assert Forecaster(units=2, window=3, epochs=1).fit(y + 0.5).transform_ == "none"
+    with pytest.raises(ValueError, match="transform: 'sqrt' expects a target >= 0"):
+        Forecaster(transform="sqrt", window=3).fit(y - 5)
+
+
+def test_early_stopping_keeps_the_best_weights(wave):
+    network = Forecaster(units=6, window=8, epochs=40, patience=2, learning_rate=0.03).fit(wave)
+    losses = network.training_["val_loss"]
+    assert len(losses) < 40
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2
+
+
+def test_model_can_be_saved_and_loaded(wave, tmp_path):
+    network = Forecaster(units=4, window=8, epochs=1).fit(wave)
+    network.model_.save(tmp_path / "model.safetensors")
+    loaded = fastrnn.load(tmp_path / "model.safetensors")
+    x = np.random.default_rng(0).normal(size=(3, 8, 1)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.predict(x), network.model_.predict(x))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [Forecaster(units=3, strategy="recursive", horizon=4), LastValue(2), SeasonalNaive(7), Linear(window=5)],
+)
+def test_scikit_learn_can_clone(estimator):
+    base = pytest.importorskip("sklearn.base")
+    copy = base.clone(estimator)
+    assert copy is not estimator
+    assert copy.get_params() == estimator.get_params()
+    assert repr(copy) == repr(estimator)
+    copy.set_params(horizon=9)
+    assert copy.horizon == 9
+    with pytest.raises(ValueError, match="no such parameter"):
+        copy.set_params(horizont=9)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"cell": "gruu"}, ValueError, "cell: expected one of 'gru', 'lstm', 'rnn'"),
+        ({"strategy": "indirect"}, ValueError, "strategy: expected one of"),
+        ({"units": 0}, ValueError, "units: expected an integer >= 1, got 0"),
+        ({"window": 2.5}, TypeError, "window: expected an integer"),
+        ({"horizon": 0}, ValueError, "horizon: expected an integer >= 1"),
+        ({"learning_rate": 0}, ValueError, "learning_rate: expected a number > 0"),
+        ({"dropout": 1.0}, ValueError, "dropout: expected a number"),
+        ({"validation": 1.5}, ValueError, "validation: expected a number"),
+        ({"validation": 700}, ValueError, "validation: expected an integer <= 699"),
+        ({"differences": "yes"}, TypeError, "differences: expected True or False"),
+        ({"seed": -1}, ValueError, "seed: expected an integer >= 0"),
+        ({"window": 690}, ValueError, "y: expected at least window [+] horizon = 691 rows to train on, got 630"),
+        ({"loss": "mea"}, ValueError, "mea"),
+    ],
+)
+def test_bad_options_raise_before_any_training(wave, options, error, message):
+    with pytest.raises(error, match=message):
+        Forecaster(**options).fit(wave)
+
+
+def test_constant_target():
+    with pytest.raises(ValueError, match="y: is constant over the 90 rows to train on"):
+        Forecaster(window=5).fit(np.full(100, 3.0))

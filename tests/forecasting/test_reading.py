@@ -1,0 +1,154 @@
+"""CSV files as people have them: unsorted, with gaps, text, repeats."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pandas")
+
+from fastrnn.forecasting import fill_gaps, read_csv
+
+
+@pytest.fixture
+def csv(tmp_path):
+    def write(text):
+        path = tmp_path / "series.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def hours(count, skip=()):
+    return [f"2011-01-0{1 + hour // 24}T{hour % 24:02}:00,{hour}" for hour in range(count) if hour not in skip]
+
+
+def test_gaps_are_found_reported_and_filled_from_the_past(csv):
+    series = read_csv(csv("time,y\n" + "\n".join(hours(96, skip=[10, *range(60, 66)]))), target="y")
+    assert len(series) == 96
+    assert series.season == 24
+    missing = [10, *range(60, 66)]
+    np.testing.assert_array_equal(np.flatnonzero(~series.known[:, 0]), missing)
+    assert series.y[10] == 9  # a short gap: the last value
+    np.testing.assert_array_equal(series.y[60:66], np.arange(36, 42))  # a long one: the value a season before
+    kept = np.setdiff1d(np.arange(96), missing)
+    np.testing.assert_array_equal(series.y[kept], kept)
+    assert any(
+        "7 of 96 steps are missing in 2 gaps, the longest from 2011-01-03T12:00 (6 steps)" in n for n in series.notes
+    )
+
+
+def test_filling_never_looks_ahead():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(200, 2))
+    known = rng.random((200, 2)) > 0.4
+    known[0] = True
+    filled = fill_gaps(values, known, season=7)
+    for cut in (50, 123):
+        changed = values.copy()
+        changed[cut:] += 100
+        np.testing.assert_array_equal(fill_gaps(changed, known, season=7)[:cut], filled[:cut])
+    np.testing.assert_array_equal(filled[known], values[known])
+
+
+def test_filling_does_not_write_to_its_input():
+    values = np.array([[1.0], [np.nan]])
+    fill_gaps(values, np.isfinite(values), 1)
+    assert np.isnan(values[1, 0])
+
+
+def test_rows_are_sorted_and_the_last_of_a_repeat_counts(csv):
+    series = read_csv(csv("date,y\n2011-01-03,3\n2011-01-01,1\n2011-01-02,9\n2011-01-02,2\n2011-01-04,5\n"))
+    np.testing.assert_array_equal(series.y, [1, 2, 3, 5])
+    assert "rows were sorted by time" in series.notes
+    assert any(note.startswith("1 rows fall on a step that has another row") for note in series.notes)
+
+
+def test_rows_off_the_grid_go_to_the_nearest_step(csv):
+    series = read_csv(
+        csv(
+            "time,y\n2011-01-01T00:00,1\n2011-01-01T01:00,2\n2011-01-01T02:04,4\n2011-01-01T03:00,5\n"
+            "2011-01-01T04:00,5\n"
+        )
+    )
+    np.testing.assert_array_equal(series.y, [1, 2, 4, 5, 5])
+    assert any("1 rows were moved" in note for note in series.notes)
+
+
+def test_text_becomes_indicators_or_is_left_out(csv):
+    names = "abcdefghijklmn"
+    rows = [f"2011-01-{day + 1:02},{day},{'sun' if day % 2 else 'rain'},{names[day]}" for day in range(14)]
+    series = read_csv(csv("day,y,weather,id\n" + "\n".join(rows)), target="y", time="day")
+    assert series.columns == ("y", "weather=rain", "weather=sun")
+    np.testing.assert_array_equal(series.values[:, 2], np.arange(14) % 2)
+    assert any("'id' is text with 14 different values: left out" in note for note in series.notes)
+
+
+def test_without_times(csv):
+    series = read_csv(csv("a,b\n1,2\n2,4\n3,\n5,8\n"), target="b")
+    assert series.time is None
+    assert series.step is None
+    assert series.season == 1
+    assert series.columns == ("b", "a")
+    np.testing.assert_array_equal(series.y, [2, 4, 4, 8])
+    np.testing.assert_array_equal(series.known[:, 0], [True, True, False, True])
+
+
+def test_times_with_an_offset_become_utc(csv):
+    series = read_csv(csv("time,y\n2011-01-01T01:00+01:00,1\n2011-01-01T02:00+01:00,2\n2011-01-01T03:00+01:00,3\n"))
+    assert series.time[0] == np.datetime64("2011-01-01T00:00")
+    assert "times were converted to UTC" in series.notes
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        ["2011-01-31", "2011-02-01", "2011-02-02"],
+        ["1/31/2011", "2/1/2011", "2/2/2011"],
+        ["31.01.2011", "01.02.2011", "02.02.2011"],
+    ],
+)
+def test_dates_in_many_notations(csv, days):
+    series = read_csv(csv("date,y\n" + "".join(f"{day},{row}\n" for row, day in enumerate(days))))
+    np.testing.assert_array_equal(series.time, np.array(["2011-01-31", "2011-02-01", "2011-02-02"], "datetime64[us]"))
+
+
+def test_infinite_values_are_missing(csv):
+    series = read_csv(csv("y\n1\ninf\n3\n"))
+    np.testing.assert_array_equal(series.y, [1, 1, 3])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", {}, "is empty"),
+        ("a,b\n", {}, "has a header but no rows"),
+        ("a\n1\n2\n", {"target": "b"}, "target: no column 'b'; the columns are a"),
+        ("a\n1\n2\n", {"time": "b"}, "time: no column 'b'; the columns are a"),
+        ("t,a\n1,1\n2,2\n", {"time": "t"}, "column 't' holds plain numbers"),
+        ("time,a\n2011-01-01,1\nyesterday,2\n", {}, "column 'time', line 3: 'yesterday', expected a time"),
+        ("time,a\n2011-01-01,1\n,2\n", {}, "column 'time', line 3: no time"),
+        ("time,a\n2011-01-01,1\n2011-01-01,2\n", {}, "times are all the same"),
+        ("time,a\n2011-01-01T00:00:00,1\n2011-01-01T00:00:01,2\n2015-01-01,2\n", {}, "times are too uneven"),
+        ("a,b\n1,1\n2,x\n3,3\n", {"target": "a"}, "column 'b', line 3: 'x', expected a number"),
+        ("a,b\nu,1\nv,2\n", {"target": "a"}, "column 'a', line 2: 'u', expected a number"),
+        ("a\n7\n7\n7\n", {}, "is 7 in every row"),
+        ("a,b\n1,\n2,\n", {"target": "b"}, "holds no number at all"),
+        ("a\nu\nv\n", {}, "no column of numbers"),
+        ("a,b\n1,2\n3,4,5,6\n", {}, "is not a readable CSV"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_one_line(csv, text, options, message):
+    with pytest.raises(ValueError) as error:
+        read_csv(csv(text), **options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_csv(tmp_path / "absent.csv")
+    with pytest.raises(ValueError, match="is a directory"):
+        read_csv(tmp_path)
+    (tmp_path / "latin.csv").write_bytes("größe\n1\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="not text in UTF-8"):
+        read_csv(tmp_path / "latin.csv")

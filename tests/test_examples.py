@@ -1,0 +1,91 @@
+"""Every script in examples/ runs as it stands, without a warning."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from fastrnn import reference
+
+from .helpers import assert_close
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SHORT = {"char_rnn.py": ["--steps", "60"]}  # arguments that make a script quick
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are part of the sources alone")
+
+
+def run_example(name: str, *arguments: str, directory: Path) -> str:
+    """What the script prints; it must exit with 0."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
+        cwd=directory,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def char_rnn(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The example as a module, with arguments for a short run."""
+    spec = importlib.util.spec_from_file_location("char_rnn", EXAMPLES / "char_rnn.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["char_rnn.py", *SHORT["char_rnn.py"]])
+    return module
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_runs(name: str, tmp_path: Path) -> None:
+    assert run_example(name, *SHORT.get(name, []), directory=tmp_path).strip()
+
+
+def test_char_rnn_shows_both_times_and_learns(char_rnn: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    char_rnn.main()
+    numpy_line, fastrnn_line, ratios, difference, *rest = capsys.readouterr().out.splitlines()
+    assert numpy_line.startswith("NumPy loop")
+    assert fastrnn_line.startswith("fastrnn")
+    assert numpy_line.rpartition("loss")[2] == fastrnn_line.rpartition("loss")[2]
+    first, last = map(float, fastrnn_line.rpartition("character")[2].split("->"))
+    assert last < 0.9 * first
+    assert ratios.count("times as fast") == 2
+    assert float(difference.rpartition(" ")[2]) < 1e-12
+    assert len("\n".join(rest).strip("\n")) >= 190
+
+
+def test_char_rnn_notices_other_losses(char_rnn: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = char_rnn.numpy_backward
+
+    def slightly_wrong(dy: np.ndarray, cache: object) -> tuple[np.ndarray, ...]:
+        *others, db = right(dy, cache)
+        return (*others, db * (1 + 1e-6))
+
+    monkeypatch.setattr(char_rnn, "numpy_backward", slightly_wrong)
+    with pytest.raises(AssertionError, match="losses differ"):
+        char_rnn.main()
+
+
+def test_char_rnn_loop_by_hand(char_rnn: ModuleType, rng: np.random.Generator) -> None:
+    """The example's own loop gives the reference's numbers, dx and dh0 too, which its program does not use."""
+    shapes = ((7, 3), (5,), (3, 5), (5, 5), (5,))
+    arguments = [rng.normal(size=shape) for shape in shapes]
+    dy = rng.normal(size=(7, 5))
+    y, cache = char_rnn.numpy_forward(*arguments)
+    expected, expected_cache = reference.rnn_forward(*arguments)
+    assert_close(y, expected, "float64", "y")
+    gradients = reference.rnn_backward(dy, expected_cache)
+    for name, actual, value in zip(gradients._fields, char_rnn.numpy_backward(dy, cache), gradients, strict=True):
+        assert_close(actual, value, "float64", name)
