@@ -21,7 +21,21 @@ MOST_ULP = {  # as the docstrings promise
     ("sigmoid", "float64"): 2.5,
 }
 FUNCTIONS = {"tanh": fastrnn.tanh, "sigmoid": fastrnn.sigmoid}
-THRESHOLDS = [0.0, 0.3465735902799727, 0.34657362, 0.5, 0.6931471805599453, 1.0, 9.0, 10.0, 17.0, 22.0, 88.0, 88.7, 103.0]
+THRESHOLDS = [
+    0.0,
+    0.3465735902799727,
+    0.34657362,
+    0.5,
+    0.6931471805599453,
+    1.0,
+    9.0,
+    10.0,
+    17.0,
+    22.0,
+    88.0,
+    88.7,
+    103.0,
+]
 THRESHOLDS += [103.97, 104.0, 104.1, 708.0, 709.8, 745.1, 746.0, 747.0, 1e4, 1e10, 1e30]
 
 functions = pytest.mark.parametrize("name", FUNCTIONS)

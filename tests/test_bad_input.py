@@ -102,14 +102,22 @@ OPTIONS = [
     Bad("lengths", "complex", with_value([1j] * 4), TypeError, "expected an array of real numbers"),
     Bad("lengths", "objects", with_value([None] * 4), TypeError, "expected an array of real numbers"),
     Bad("lengths", "ragged", with_value([[1], [1, 2]]), ValueError, "expected an array of numbers, got a ragged"),
-    Bad("reset_mask", "integers", with_value(np.ones((4, 6), int)), TypeError, "expected a boolean array, got dtype int"),
+    Bad(
+        "reset_mask", "integers", with_value(np.ones((4, 6), int)), TypeError, "expected a boolean array, got dtype int"
+    ),
     Bad("reset_mask", "floats", with_value(np.ones((4, 6))), TypeError, "expected a boolean array, got dtype float64"),
     Bad("reset_mask", "indices", with_value([0, 3]), TypeError, "expected a boolean array, got dtype int64"),
     Bad("reset_mask", "one value", with_value(True), ValueError, "expected shape (B, T) = (4, 6), got ()"),
     Bad("reset_mask", "of one row", with_value([True] * 6), ValueError, "expected shape (B, T) = (4, 6), got (6,)"),
     Bad("reset_mask", "too long", with_value(np.ones((4, 7), bool)), ValueError, "expected shape (B, T) = (4, 6), got"),
     Bad("reset_mask", "objects", with_value(np.ones((4, 6), object)), TypeError, "expected a boolean array"),
-    Bad("reset_mask", "ragged", with_value([[True], [True, False]]), ValueError, "expected a boolean array, got a ragged"),
+    Bad(
+        "reset_mask",
+        "ragged",
+        with_value([[True], [True, False]]),
+        ValueError,
+        "expected a boolean array, got a ragged",
+    ),
     Bad("reverse", "a number", with_value(1), TypeError, "expected True or False, got 1"),
     Bad("reverse", "a string", with_value("yes"), TypeError, "expected True or False, got 'yes'"),
     Bad("reverse", "None", with_value(None), TypeError, "expected True or False, got None"),
@@ -196,9 +204,7 @@ def test_arrays_of_a_step(cell: Cell, bad: Bad, arguments: dict[str, Any]) -> No
     ],
     ids=["number", "3-D", "no inputs", "None", "complex"],
 )
-def test_input_of_a_step(
-    cell: Cell, x_t: Any, error: type[Exception], message: str, arguments: dict[str, Any]
-) -> None:
+def test_input_of_a_step(cell: Cell, x_t: Any, error: type[Exception], message: str, arguments: dict[str, Any]) -> None:
     states = [None] * len(cell.states)
     with pytest.raises(error, match=f"^x_t: {message}"):
         cell.step_forward(fastrnn, dict(enumerate([x_t, *states, *(arguments[n] for n in ("w_x", "w_h", "b"))])))

@@ -246,7 +246,7 @@ def test_markdown() -> None:
 
 def test_threads_that_were_not_limited_are_told() -> None:
     line = report.header({**FACTS, "threads": 2, "threads_limited": False})[0]
-    assert "2 threads (not for NumPy's and SciPy's BLAS: that needs threadpoolctl)" in line
+    assert "2 threads (not for NumPy's BLAS: that needs threadpoolctl)" in line
 
 
 def test_plain_table_without_rich(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,13 +18,12 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
 ANYONE = {"_version", "_check"}
-ENGINE = {"_engine", "_kernels", "_schedule", "_memory", "_blas"}
+ENGINE = {"_engine", "_kernels", "_schedule", "_memory"}
 TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_config"}
 MAY_IMPORT = {
     "_version": set(),
     "_check": set(),
     "_memory": set(),
-    "_blas": set(),
     "_kernels": set(),
     "_schedule": {"_kernels", "_memory"},
     "_engine": ENGINE,
@@ -44,7 +43,7 @@ MAY_IMPORT = {
     # What the user sees: everything lazily, at import no more than the functions.
     "__init__": {"_config", "functional"},
 }
-RUN_TIME_DEPENDENCIES = {"numpy", "scipy", "safetensors", "tqdm"}
+RUN_TIME_DEPENDENCIES = {"numpy", "safetensors", "tqdm"}
 EXTRAS = {  # what needs more than the run-time dependencies, and may say so
     "forecasting": {"pandas", "matplotlib", "rich", "sklearn"},
     "training": {"IPython"},
@@ -144,7 +143,7 @@ def test_others_code_comes_in_where_it_may(source: Path) -> None:
         if top in ("fastrnn", "", "cython", "cpython", "libc") or top in sys.stdlib_module_names:
             continue
         assert top in allowed, f"{source} imports {name}"
-        if at_once and unit != "_blas":
+        if at_once:
             assert top == "numpy", f"{source} imports {name} before it is needed"
 
 
@@ -175,8 +174,10 @@ def f():
         "fastrnn.datasets": False,
         "scipy.linalg": False,
     }
-    text = "from ._kernels cimport *\ncimport numpy as cnp\n    from . import _blas\nimport os\nfrom x.y cimport z\n"
-    assert dict(imported_by_cython(text)) == dict.fromkeys(["fastrnn._kernels", "fastrnn._blas", "x.y", "numpy", "os"], True)
+    text = "from ._kernels cimport *\ncimport numpy as cnp\n    from . import _memory\nimport os\nfrom x.y cimport z\n"
+    assert dict(imported_by_cython(text)) == dict.fromkeys(
+        ["fastrnn._kernels", "fastrnn._memory", "x.y", "numpy", "os"], True
+    )
 
 
 def test_import_is_light() -> None:
@@ -194,7 +195,7 @@ print(*(name for name in sys.modules if name.startswith("fastrnn.")))
     heavy, own = result.stdout.split("\n")[:2]
     assert not heavy
     units = {name.split(".")[1] for name in own.split()}
-    assert units <= {"_check", "_version", "_config", "functional"} | ENGINE - {"_blas"}
+    assert units <= {"_check", "_version", "_config", "functional"} | ENGINE
 
 
 def test_what_is_lazy_is_there() -> None:

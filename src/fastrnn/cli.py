@@ -82,13 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> status
     2
     """
+    command = "fastrnn"
     try:
         arguments = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
+        command = f"fastrnn {arguments.command}"
+        return int(arguments.run(arguments))
     except SystemExit as stop:  # --help, --version, or an error that has been told
         return stop.code if isinstance(stop.code, int) else 2
-    command = f"fastrnn {arguments.command}"
-    try:
-        return int(arguments.run(arguments))
     except KeyboardInterrupt:
         print(f"\n{command}: interrupted", file=sys.stderr)
         return 130
@@ -207,7 +207,7 @@ def _run_forecast(arguments: argparse.Namespace) -> int:
     silent = arguments.json or arguments.quiet
     if not silent:
         for line in report.reading_lines(series, split):
-            print(line)
+            print(line, flush=True)
     network = Forecaster(
         cell=arguments.cell,
         units=arguments.units,

@@ -57,7 +57,9 @@ def test_a_row_has_the_same_bits_in_every_batch(
     outputs, gradients = run(fastrnn, cell, arguments, upstream)
     some_outputs, some_gradients = run(fastrnn, cell, rows_of(arguments, rows), rows_of(upstream, rows))
     assert_same_bits(some_outputs, rows_of(outputs, rows))
-    row_gradients = [{name: value for name, value in g.items() if name in OF_A_ROW} for g in (some_gradients, gradients)]
+    row_gradients = [
+        {name: value for name, value in g.items() if name in OF_A_ROW} for g in (some_gradients, gradients)
+    ]
     assert_same_bits(row_gradients[0], rows_of(row_gradients[1], rows))
 
 
@@ -182,9 +184,7 @@ def test_backward_twice_and_after_edits_of_what_the_user_holds(
 
 @dtypes
 @cells
-def test_results_share_no_memory(
-    cell: Cell, dtype: str, arguments: dict[str, Any], upstream: dict[str, Any]
-) -> None:
+def test_results_share_no_memory(cell: Cell, dtype: str, arguments: dict[str, Any], upstream: dict[str, Any]) -> None:
     lengths = np.zeros(BATCH, dtype=int)  # states go through unchanged
     outputs, gradients = run(fastrnn, cell, arguments, upstream, lengths=lengths)
     results = [*outputs.values(), *gradients.values()]

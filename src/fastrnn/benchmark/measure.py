@@ -21,9 +21,7 @@ MIN_ROUNDS = 5
 
 @contextmanager
 def limited_threads(threads: int) -> Iterator[None]:
-    """Let the BLAS libraries of NumPy and SciPy use so many threads, if threadpoolctl is installed to tell them."""
-    import scipy.linalg  # noqa: F401  fastrnn loads its BLAS at the first backward pass, which is too late to tell it
-
+    """Let NumPy's BLAS use so many threads, if threadpoolctl is there to tell it; peers are told when they prepare."""
     if find_spec("threadpoolctl") is None:
         limits: Any = nullcontext()
     else:

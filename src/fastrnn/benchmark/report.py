@@ -49,7 +49,7 @@ def header(facts: dict[str, Any]) -> list[str]:
     versions = ", ".join(f"{title} {version}" for title, version in facts["versions"].items())
     threads = "1 thread" if facts["threads"] == 1 else f"{facts['threads']} threads"
     if not facts["threads_limited"]:
-        threads += " (not for NumPy's and SciPy's BLAS: that needs threadpoolctl)"
+        threads += " (not for NumPy's BLAS: that needs threadpoolctl)"
     return [
         f"{facts['cpu']} ({facts['cpus']} CPUs usable, {facts['machine']}), "
         f"instruction set {facts['instruction_set']}, {threads}, {facts['dtype']}",

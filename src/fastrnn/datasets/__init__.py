@@ -53,6 +53,13 @@ def path(name: str) -> str:
     Parameters
     ----------
     name : {"bike_sharing", "co2_weekly"}
+
+    Examples
+    --------
+    >>> from fastrnn import datasets
+    >>> with open(datasets.path("co2_weekly")) as lines:
+    ...     print(lines.readline().strip())
+    date,co2
     """
     files = {"bike_sharing": "bike_sharing_hourly_2011.csv", "co2_weekly": "co2_weekly.csv"}
     if name not in files:

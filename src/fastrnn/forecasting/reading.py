@@ -105,6 +105,14 @@ def read_csv(
     ------
     FileNotFoundError, ValueError
         With one sentence that says what is wrong and what to do.
+
+    Examples
+    --------
+    >>> from fastrnn import datasets
+    >>> from fastrnn.forecasting import read_csv
+    >>> series = read_csv(datasets.path("co2_weekly"))
+    >>> len(series), series.target, str(series.step), series.season
+    (2284, 'co2', '1 week', 52)
     """
     pd = _pandas()
     frame = _read_frame(pd, os.fspath(path))
@@ -344,6 +352,7 @@ def fill_gaps(values: np.ndarray, known: np.ndarray, season: int) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
+    >>> from fastrnn.forecasting import fill_gaps
     >>> values = np.array([[1.0], [2.0], [np.nan], [4.0]])
     >>> fill_gaps(values, np.isfinite(values), season=1).ravel()
     array([1., 2., 2., 4.])

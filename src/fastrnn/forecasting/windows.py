@@ -72,6 +72,7 @@ def split_end(
 
     Examples
     --------
+    >>> from fastrnn.forecasting import split_end
     >>> split_end(8760, window=48, horizon=1, season=168)    # 8 weeks of hours, and 4 weeks before them
     Split(validation=6744, test=7416, stop=8760)
     """
