@@ -17,7 +17,7 @@ HEADERS = [str(path) for path in sorted(Path("csrc").rglob("*.h"))]
 # used wherever the instruction set has it.
 FLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wall", "-Wextra"]
 FLAGS += ["-Wno-unknown-pragmas", "-Wno-psabi", "-fvisibility=hidden"]
-LINK: list[str] = []
+LINK = ["-pthread"]
 if os.environ.get("FASTRNN_SANITIZE"):
     SANITIZE = [
         "-fsanitize=address,undefined",
@@ -63,10 +63,11 @@ def extension(name: str) -> Extension:
 setup(
     libraries=[
         library("fastrnn_dispatch", "dispatch.c", []),
+        library("fastrnn_team", "team.c", ["-pthread"]),
         *(library(f"fastrnn_{name}", f"isa_{name}.c", flags) for name, flags in INSTRUCTION_SETS.items()),
     ],
     ext_modules=cythonize(
-        [extension(name) for name in ("_memory", "_kernels", "_schedule", "_engine")],
+        [extension(name) for name in ("_memory", "_kernels", "_schedule", "_cache", "_engine")],
         include_path=["src"],
         build_dir="build/cython",
     ),

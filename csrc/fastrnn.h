@@ -53,6 +53,7 @@ typedef struct {
 /* out (rows, vectors*W) = start + a (rows, depth) · w (depth, vectors*W), w packed in panels of `panel` vectors. */
 typedef struct {
     fastrnn_size rows, depth, vectors;
+    fastrnn_size first, last; /* the vectors to compute: whole panels */
     int panel;
     const void *a;
     fastrnn_size a_stride;
@@ -63,9 +64,10 @@ typedef struct {
     fastrnn_size out_stride, out_panel;
 } fastrnn_product;
 
-/* c (m, n) += aᵀ (m, rows) · b (rows, n), n a multiple of W; c and b have rows of n values. */
+/* c (m, n) += aᵀ (m, rows) · b (rows, n), n a multiple of W; b and c are n columns of matrices with rows of `stride`.
+ */
 typedef struct {
-    fastrnn_size rows, m, n;
+    fastrnn_size rows, m, n, stride;
     const void *a;
     fastrnn_size a_stride;
     const void *b;
@@ -75,6 +77,7 @@ typedef struct {
 /* One step forward of `rows` rows.  On entry `gates` holds x·w_x + b, on exit what the backward step wants. */
 typedef struct {
     fastrnn_size rows, units;
+    fastrnn_size first, last; /* the blocks of units to compute: whole panels */
     int activation, recurrent_activation;
     const void *h_prev; /* (rows, Hp) */
     const void *c_prev; /* (rows, Hp) */
@@ -86,19 +89,31 @@ typedef struct {
     void *c;            /* (rows, Hp) */
 } fastrnn_forward;
 
-/* One step backward.  On entry dh, dc are the gradients by this step's states, on exit by the previous step's. */
+/* The gates' part of one step backward.  On entry dh, dc are the gradients by this step's states; on exit dc is that by
+ * the previous cell state and dh the direct part of that by the previous state: dgh·w_hᵀ is still to be added. */
 typedef struct {
     fastrnn_size rows, units;
+    fastrnn_size first, last; /* the blocks of units to compute */
     int activation, recurrent_activation;
     const void *gates;  /* (rows, S*Hp), as the forward step left them */
     const void *h_prev; /* (rows, Hp) */
     const void *c_prev; /* (rows, Hp) */
-    const void *w_ht;   /* packed w_h transposed (G*Hp, Hp) */
     void *dh;           /* (rows, Hp) */
     void *dc;           /* (rows, Hp) */
     void *dgx;          /* (rows, G*Hp): gradient by x·w_x + b */
     void *dgh;          /* (rows, G*Hp): gradient by h_prev·w_h (+ b_h); additive cells: the same as dgx */
 } fastrnn_backward;
+
+/* Rows r of a padded matrix beside rows origin[r] + shift of a user's (..., width) array; `columns` values of each. */
+typedef struct {
+    fastrnn_size rows, columns;
+    void *padded;
+    fastrnn_size stride;
+    void *user;
+    fastrnn_size width;
+    const fastrnn_size *origin;
+    fastrnn_size shift;
+} fastrnn_rows;
 
 /* ---- one table for each instruction set and type ----------------------------------------------------------------- */
 
@@ -114,15 +129,11 @@ typedef struct {
     void (*product_row)(const void *a, const void *w, const void *start, void *out, fastrnn_size depth, fastrnn_size n);
     void (*const *forward)(const fastrnn_forward *);   /* by cell */
     void (*const *backward)(const fastrnn_backward *); /* by cell */
-    /* rows r of a padded matrix against rows origin[r] + shift of a user's (…, width) array */
-    void (*gather)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin, fastrnn_size shift,
-                   fastrnn_size rows, fastrnn_size width);
-    void (*scatter)(const void *from, fastrnn_size from_stride, void *to, const fastrnn_size *origin,
-                    fastrnn_size shift, fastrnn_size rows, fastrnn_size width);
-    void (*gather_add)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin,
-                       fastrnn_size shift, fastrnn_size rows, fastrnn_size width);
+    void (*gather)(const fastrnn_rows *);              /* and fill up with zeros to the padded matrix's stride */
+    void (*gather_add)(const fastrnn_rows *);          /* add to what is there */
+    void (*scatter)(const fastrnn_rows *);
     void (*add_gram)(const fastrnn_gram *);
-    void (*add_column_sums)(const void *a, fastrnn_size rows, fastrnn_size columns, void *sums);
+    void (*add_column_sums)(const fastrnn_gram *); /* c (n,) += the columns of b */
     void (*activate)(int activation, const void *x, void *y, fastrnn_size n);
 } fastrnn_kernels;
 

@@ -42,7 +42,7 @@ INLINE void FN(gram_tile)(const int count, const int vectors, const fastrnn_gram
 #pragma GCC unroll 8
     for (int i = 0; i < count; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) STORE(c + i * p->n + v * W, LOAD(c + i * p->n + v * W) + sum[i][v]);
+        for (int v = 0; v < vectors; v++) STORE(c + i * p->stride + v * W, LOAD(c + i * p->stride + v * W) + sum[i][v]);
 }
 
 /* clang-format off */
@@ -76,11 +76,12 @@ static void FN(add_gram)(const fastrnn_gram *p) {
         const REAL *a = (const REAL *)p->a + row * p->a_stride;
         for (fastrnn_size j = 0; j < all;) {
             const int vectors = (int)(all - j < 4 ? all - j : 4);
-            const REAL *b = (const REAL *)p->b + row * p->n + j * W;
-            fastrnn_size b_stride = p->n;
+            const REAL *b = (const REAL *)p->b + row * p->stride + j * W;
+            fastrnn_size b_stride = p->stride;
             if (p->m >= GRAM_PACK_FROM) {
                 for (fastrnn_size r = 0; r < rows; r++)
-                    for (int v = 0; v < vectors; v++) STORE(beside + (r * vectors + v) * W, LOAD(b + r * p->n + v * W));
+                    for (int v = 0; v < vectors; v++)
+                        STORE(beside + (r * vectors + v) * W, LOAD(b + r * p->stride + v * W));
                 b = beside;
                 b_stride = vectors * W;
             }
@@ -88,7 +89,7 @@ static void FN(add_gram)(const fastrnn_gram *p) {
             for (fastrnn_size i = 0; i < p->m;) {
                 const fastrnn_size left = p->m - i, tiles = (left + most - 1) / most;
                 const int count = (int)((left + tiles - 1) / tiles);
-                FN(run_gram_tile)(count, vectors, p, rows, a + i, b, b_stride, (REAL *)p->c + i * p->n + j * W);
+                FN(run_gram_tile)(count, vectors, p, rows, a + i, b, b_stride, (REAL *)p->c + i * p->stride + j * W);
                 i += count;
             }
             j += vectors;
@@ -96,12 +97,15 @@ static void FN(add_gram)(const fastrnn_gram *p) {
     }
 }
 
-/* sums (columns,) += the columns of a (rows, columns), columns a multiple of W */
-static void FN(add_column_sums)(const void *a, fastrnn_size rows, fastrnn_size columns, void *sums) {
-    for (fastrnn_size j = 0; j < columns; j += W) {
-        VEC sum = {0};
-        for (fastrnn_size r = 0; r < rows; r++) sum += LOAD((const REAL *)a + r * columns + j);
-        STORE((REAL *)sums + j, LOAD((REAL *)sums + j) + sum);
+/* c (n,) += the columns of b (rows, n), in the same order */
+static void FN(add_column_sums)(const fastrnn_gram *p) {
+    for (fastrnn_size row = 0; row < p->rows; row += GRAM_ROWS) {
+        const fastrnn_size end = p->rows - row < GRAM_ROWS ? p->rows : row + GRAM_ROWS;
+        for (fastrnn_size j = 0; j < p->n; j += W) {
+            VEC sum = ALL(0);
+            for (fastrnn_size r = row; r < end; r++) sum += LOAD((const REAL *)p->b + r * p->stride + j);
+            STORE((REAL *)p->c + j, LOAD((REAL *)p->c + j) + sum);
+        }
     }
 }
 

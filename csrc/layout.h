@@ -64,29 +64,25 @@ static void FN(from_blocks)(const void *blocks, void *w, fastrnn_size rows, fast
             }
 }
 
-/* Row r of a padded matrix = row origin[r] + shift of a user's (..., width) array; the padding becomes zero. */
-static void FN(gather)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin,
-                       fastrnn_size shift, fastrnn_size rows, fastrnn_size width) {
-    for (fastrnn_size r = 0; r < rows; r++) {
-        const REAL *source = (const REAL *)from + (origin[r] + shift) * width;
-        REAL *target = (REAL *)to + r * to_stride;
-        for (fastrnn_size j = 0; j < width; j++) target[j] = source[j];
-        for (fastrnn_size j = width; j < to_stride; j++) target[j] = 0;
+static void FN(gather)(const fastrnn_rows *p) {
+    for (fastrnn_size r = 0; r < p->rows; r++) {
+        const REAL *from = (const REAL *)p->user + (p->origin[r] + p->shift) * p->width;
+        REAL *to = (REAL *)p->padded + r * p->stride;
+        for (fastrnn_size j = 0; j < p->columns; j++) to[j] = from[j];
+        for (fastrnn_size j = p->columns; j < p->stride; j++) to[j] = 0;
     }
 }
 
-static void FN(gather_add)(void *to, fastrnn_size to_stride, const void *from, const fastrnn_size *origin,
-                           fastrnn_size shift, fastrnn_size rows, fastrnn_size width) {
-    for (fastrnn_size r = 0; r < rows; r++) {
-        const REAL *source = (const REAL *)from + (origin[r] + shift) * width;
-        REAL *target = (REAL *)to + r * to_stride;
-        for (fastrnn_size j = 0; j < width; j++) target[j] += source[j];
+static void FN(gather_add)(const fastrnn_rows *p) {
+    for (fastrnn_size r = 0; r < p->rows; r++) {
+        const REAL *from = (const REAL *)p->user + (p->origin[r] + p->shift) * p->width;
+        REAL *to = (REAL *)p->padded + r * p->stride;
+        for (fastrnn_size j = 0; j < p->columns; j++) to[j] += from[j];
     }
 }
 
-static void FN(scatter)(const void *from, fastrnn_size from_stride, void *to, const fastrnn_size *origin,
-                        fastrnn_size shift, fastrnn_size rows, fastrnn_size width) {
-    for (fastrnn_size r = 0; r < rows; r++)
-        memcpy((REAL *)to + (origin[r] + shift) * width, (const REAL *)from + r * from_stride,
-               (size_t)width * sizeof(REAL));
+static void FN(scatter)(const fastrnn_rows *p) {
+    for (fastrnn_size r = 0; r < p->rows; r++)
+        memcpy((REAL *)p->user + (p->origin[r] + p->shift) * p->width, (const REAL *)p->padded + r * p->stride,
+               (size_t)p->columns * sizeof(REAL));
 }

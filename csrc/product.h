@@ -85,8 +85,8 @@ typedef struct {
 
 /* All tiles, panel by panel; `finish` is called behind each, while its results are in the nearest cache. */
 INLINE void FN(product_then)(const fastrnn_product *p, void (*finish)(const void *, FN(piece)), const void *context) {
-    const fastrnn_size full_panels = p->vectors / p->panel;
-    for (fastrnn_size done = 0; done < p->vectors;) {
+    const fastrnn_size full_panels = p->last / p->panel; /* a last panel that is not full ends at p->vectors */
+    for (fastrnn_size done = p->first; done < p->last;) {
         const fastrnn_size panel = done / p->panel, left = p->vectors - done;
         const int vectors = (int)(left < p->panel ? left : p->panel);
         int panels = 1;

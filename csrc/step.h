@@ -53,6 +53,8 @@ INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell,
         .rows = s->rows,
         .depth = s->units,
         .vectors = blocks * gates,
+        .first = s->first * gates,
+        .last = s->last * gates,
         .panel = panel,
         .a = s->h_prev,
         .a_stride = padded,
@@ -67,13 +69,13 @@ INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell,
     FN(product_then)(&product, FN(gates_of_piece), &context);
 }
 
-/* The gates' gradients for all rows, then dh (rows, Hp) = its direct part + dgh (rows, G*Hp) · w_hᵀ (G*Hp, Hp). */
+/* The gates' gradients. */
 INLINE void FN(step_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, FN(backward_block) block_back) {
     const int gates = cell->gates, slots = cell->slots, has_c = cell->cell_state;
     const fastrnn_size blocks = (s->units + W - 1) / W, padded = blocks * W;
     const int usual = s->activation == FASTRNN_TANH && s->recurrent_activation == FASTRNN_SIGMOID;
     for (fastrnn_size row = 0; row < s->rows; row++)
-        for (fastrnn_size block = 0; block < blocks; block++) {
+        for (fastrnn_size block = s->first; block < s->last; block++) {
             const fastrnn_size unit = row * padded + block * W, gate = (row * blocks + block) * gates * W;
             const REAL *kept = (const REAL *)s->gates + (row * blocks + block) * slots * W;
             const REAL *h_prev = (const REAL *)s->h_prev + unit,
@@ -83,21 +85,4 @@ INLINE void FN(step_backward)(const fastrnn_backward *s, const fastrnn_cell *cel
             if (usual) block_back(FASTRNN_TANH, FASTRNN_SIGMOID, kept, h_prev, c_prev, dh, dc, dgx, dgh);
             else block_back(s->activation, s->recurrent_activation, kept, h_prev, c_prev, dh, dc, dgx, dgh);
         }
-    const int panel = FN(panel_vectors)(1);
-    const fastrnn_product product = {
-        .rows = s->rows,
-        .depth = gates * padded,
-        .vectors = blocks,
-        .panel = panel,
-        .a = s->dgh,
-        .a_stride = gates * padded,
-        .w = s->w_ht,
-        .start = s->dh,
-        .start_stride = padded,
-        .start_panel = panel * W,
-        .out = s->dh,
-        .out_stride = padded,
-        .out_panel = panel * W,
-    };
-    FN(product)(&product);
 }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from typing import Any
 
 import numpy as np
 
-from . import _check, _engine
+from . import _check, _engine, _threads
 from ._version import __version__
 
 
@@ -28,22 +27,22 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     Notes
     -----
     The instruction set is chosen at import, the fastest that the machine has; the environment variable ``FASTRNN_ISA``
-    overrides the choice.
+    overrides the choice. `fastrnn.set_num_threads` sets the number of threads.
 
     Examples
     --------
     >>> import fastrnn
-    >>> fastrnn.show_config("dict")["threads"]
-    1
+    >>> fastrnn.show_config("dict")["cells"]
+    'rnn, lstm, gru'
     """
     _check.choice("mode", mode, ("stdout", "dict"))
     facts = {
         "fastrnn": __version__,
         "instruction set": _engine.instruction_set(),
         "instruction sets available": ", ".join(_engine.instruction_sets()),
-        "threads": 1,
+        "threads": _threads.get_num_threads(),
         "BLAS": "none: the recurrent layers use fastrnn's own products (Dense uses NumPy's)",
-        "CPUs usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "CPUs usable": _threads.usable_cpus(),
         "cells": ", ".join(_engine.CELLS),
         "Python": platform.python_version(),
         "NumPy": np.__version__,

@@ -27,6 +27,7 @@ cdef extern from "fastrnn.h" nogil:
 
     ctypedef struct fastrnn_product:
         Py_ssize_t rows, depth, vectors
+        Py_ssize_t first, last
         int panel
         const void *a
         Py_ssize_t a_stride
@@ -37,7 +38,7 @@ cdef extern from "fastrnn.h" nogil:
         Py_ssize_t out_stride, out_panel
 
     ctypedef struct fastrnn_gram:
-        Py_ssize_t rows, m, n
+        Py_ssize_t rows, m, n, stride
         const void *a
         Py_ssize_t a_stride
         const void *b
@@ -45,6 +46,7 @@ cdef extern from "fastrnn.h" nogil:
 
     ctypedef struct fastrnn_forward:
         Py_ssize_t rows, units
+        Py_ssize_t first, last
         int activation, recurrent_activation
         const void *h_prev
         const void *c_prev
@@ -57,15 +59,24 @@ cdef extern from "fastrnn.h" nogil:
 
     ctypedef struct fastrnn_backward:
         Py_ssize_t rows, units
+        Py_ssize_t first, last
         int activation, recurrent_activation
         const void *gates
         const void *h_prev
         const void *c_prev
-        const void *w_ht
         void *dh
         void *dc
         void *dgx
         void *dgh
+
+    ctypedef struct fastrnn_rows:
+        Py_ssize_t rows, columns
+        void *padded
+        Py_ssize_t stride
+        void *user
+        Py_ssize_t width
+        const Py_ssize_t *origin
+        Py_ssize_t shift
 
     ctypedef struct fastrnn_kernels:
         int width
@@ -79,14 +90,11 @@ cdef extern from "fastrnn.h" nogil:
                             Py_ssize_t n) noexcept nogil
         void (**forward)(const fastrnn_forward *) noexcept nogil
         void (**backward)(const fastrnn_backward *) noexcept nogil
-        void (*gather)(void *to, Py_ssize_t to_stride, const void *source, const Py_ssize_t *origin, Py_ssize_t shift,
-                       Py_ssize_t rows, Py_ssize_t width) noexcept nogil
-        void (*gather_add)(void *to, Py_ssize_t to_stride, const void *source, const Py_ssize_t *origin,
-                           Py_ssize_t shift, Py_ssize_t rows, Py_ssize_t width) noexcept nogil
-        void (*scatter)(const void *source, Py_ssize_t source_stride, void *to, const Py_ssize_t *origin,
-                        Py_ssize_t shift, Py_ssize_t rows, Py_ssize_t width) noexcept nogil
+        void (*gather)(const fastrnn_rows *) noexcept nogil
+        void (*gather_add)(const fastrnn_rows *) noexcept nogil
+        void (*scatter)(const fastrnn_rows *) noexcept nogil
         void (*add_gram)(const fastrnn_gram *) noexcept nogil
-        void (*add_column_sums)(const void *a, Py_ssize_t rows, Py_ssize_t columns, void *sums) noexcept nogil
+        void (*add_column_sums)(const fastrnn_gram *) noexcept nogil
         void (*activate)(int activation, const void *x, void *y, Py_ssize_t n) noexcept nogil
 
     ctypedef struct fastrnn_isa:
@@ -102,3 +110,11 @@ cdef extern from "fastrnn.h" nogil:
 # Of _kernels.pyx: the kernels of the instruction set in use, for the type of an array; a cell of the registry.
 cdef const fastrnn_kernels *kernels_for(cnp.ndarray array)
 cdef const fastrnn_cell *cell_at(Py_ssize_t index) noexcept nogil
+
+
+cdef extern from "team.h" nogil:
+    ctypedef void (*fastrnn_task)(void *context, int member, int members) noexcept nogil
+    ctypedef struct fastrnn_barrier:
+        pass
+    void fastrnn_team_run(fastrnn_task task, void *context, int most)
+    void fastrnn_barrier_wait(fastrnn_barrier *barrier, int members)

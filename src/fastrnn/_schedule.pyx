@@ -7,7 +7,7 @@ nothing.  `reverse`, `lengths` and the batch-first layout are dealt with where r
 """
 
 cimport numpy as cnp
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from ._memory cimport take
 
@@ -23,54 +23,63 @@ cdef char *data_of(array):
 
 cdef class Schedule:
     def __cinit__(self, Py_ssize_t batch, Py_ssize_t time, const Py_ssize_t[::1] lengths, reset_mask, bint reverse):
-        cdef Py_ssize_t r, t, length, still
-        self.batch, self.time, self.direction = batch, time, -1 if reverse else 1
+        cdef Plan *p = &self.plan
+        cdef Py_ssize_t r, t, still
         self.ragged = lengths is not None
         self.reset_mask = reset_mask
-        self.reset = <const unsigned char *>data_of(reset_mask)
-        self.memory = take((2 * (time + 1) + 2 * batch) * sizeof(Py_ssize_t))
-        self.counts = <Py_ssize_t *>self.memory.data
-        self.offsets = self.counts + time + 1
-        self.order = self.offsets + time + 1
-        self.origin = self.order + batch
-        self.steps = time if batch else 0
+        self.memory = take((2 * (time + 1) + 3 * batch) * sizeof(Py_ssize_t))
+        p.batch, p.time, p.direction = batch, time, -1 if reverse else 1
+        p.reset = <const unsigned char *>data_of(reset_mask)
+        p.counts = <Py_ssize_t *>self.memory.data
+        p.offsets = p.counts + time + 1
+        p.lengths = p.offsets + time + 1
+        p.order = p.lengths + batch
+        p.origin = p.order + batch
         if self.ragged and batch:
             by_length = np.argsort(-np.asarray(lengths), kind="stable")
-            memcpy(self.order, data_of(by_length), batch * sizeof(Py_ssize_t))
-            self.steps = lengths[self.order[0]]
+            memcpy(p.order, data_of(by_length), batch * sizeof(Py_ssize_t))
         else:
             for r in range(batch):
-                self.order[r] = r
-        still = batch
-        self.rows = 0
-        for t in range(self.steps):
-            if self.ragged:
-                while lengths[self.order[still - 1]] <= t:
-                    still -= 1
-            self.counts[t], self.offsets[t] = still, self.rows
-            self.rows += still
-        self.counts[self.steps], self.offsets[self.steps] = 0, self.rows
+                p.order[r] = r
         for r in range(batch):
-            length = lengths[self.order[r]] if self.ragged else time
-            self.origin[r] = self.order[r] * time + (length - 1 if reverse and length else 0)
+            p.lengths[r] = lengths[p.order[r]] if self.ragged else time
+            p.origin[r] = p.order[r] * time + (p.lengths[r] - 1 if reverse and p.lengths[r] else 0)
+        p.steps = p.lengths[0] if batch else 0
+        p.rows = 0
+        still = batch
+        for t in range(p.steps):
+            while p.lengths[still - 1] <= t:
+                still -= 1
+            p.counts[t], p.offsets[t] = still, p.rows
+            p.rows += still
+        p.counts[p.steps], p.offsets[p.steps] = 0, p.rows
 
-    cdef Py_ssize_t chunk_end(self, Py_ssize_t start, Py_ssize_t rows) noexcept nogil:
-        """The step at which a chunk of about `rows` rows from step `start` ends: at least one step."""
-        cdef Py_ssize_t end = start + 1
-        while end < self.steps and self.offsets[end + 1] - self.offsets[start] <= rows:
-            end += 1
-        return end
 
-    cdef Py_ssize_t chunk_start(self, Py_ssize_t end, Py_ssize_t rows) noexcept nogil:
-        """The same from the end."""
-        cdef Py_ssize_t start = end - 1
-        while start > 0 and self.offsets[end] - self.offsets[start - 1] <= rows:
-            start -= 1
-        return start
+cdef Py_ssize_t chunk_end(const Plan *plan, Py_ssize_t start, Py_ssize_t rows) noexcept nogil:
+    """The step at which a chunk of about `rows` rows from step `start` ends: at least one step."""
+    cdef Py_ssize_t end = start + 1
+    while end < plan.steps and plan.offsets[end + 1] - plan.offsets[start] <= rows:
+        end += 1
+    return end
 
-    cdef void zero_reset_rows(self, Py_ssize_t t, Py_ssize_t rows, char *states, size_t stride) noexcept nogil:
-        """Set to zero the rows of `states` whose state is thrown away before step t."""
-        cdef Py_ssize_t r
-        for r in range(rows):
-            if self.reset[self.origin[r] + self.direction * t]:
-                memset(states + r * stride, 0, stride)
+
+cdef Py_ssize_t chunk_start(const Plan *plan, Py_ssize_t end, Py_ssize_t rows) noexcept nogil:
+    """The same from the end."""
+    cdef Py_ssize_t start = end - 1
+    while start > 0 and plan.offsets[end] - plan.offsets[start - 1] <= rows:
+        start -= 1
+    return start
+
+
+cdef Py_ssize_t share_start(const Plan *plan, Py_ssize_t member, Py_ssize_t members) noexcept nogil:
+    """The first row of the batch that is a member's: all members get about as many steps."""
+    cdef Py_ssize_t row = 0, before = 0
+    while row < plan.batch and before * members < plan.rows * member:
+        before += plan.lengths[row]
+        row += 1
+    return row if member < members else plan.batch
+
+
+cdef bint is_reset(const Plan *plan, Py_ssize_t t, Py_ssize_t row) noexcept nogil:
+    """Whether the state of a row is thrown away before step t."""
+    return plan.reset[plan.origin[row] + plan.direction * t]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _check, _engine
-from .._engine import Cache
+from .. import _check, _engine, _threads
+from .._cache import Cache
 
 Array = np.ndarray
 
@@ -48,16 +48,22 @@ def forward(
     _check.no_options(f"{cell}_forward", options)
     codes = _codes(cell, activation, recurrent_activation)
     reverse = _check.boolean("reverse", reverse)
-    if num_threads is not None:
-        _check.integer("num_threads", num_threads, 1)
+    threads = _threads.threads_for(num_threads)
     spec = _engine.CELLS[cell]
+    h0, c0 = (*states.values(), None)[:2]
+    if lengths is None and reset_mask is None and _engine.fits(spec["index"], 2, x, h0, c0, w_x, w_h, b):
+        single = x.ndim == 2
+        return _engine.forward(
+            spec["index"], x[None] if single else x, h0, c0, w_x, w_h, b, *codes, None, None, reverse, single, keep,
+            threads,
+        )  # fmt: skip
     checked = _check.sequence_arguments(
         x, states, w_x, w_h, b, gates=spec["gates"], bias_rows=_bias_rows(cell), lengths=lengths, reset_mask=reset_mask
     )
     h0, c0 = (*checked.states, None)[:2]
     return _engine.forward(
         spec["index"], checked.x, h0, c0, checked.w_x, checked.w_h, checked.b, *codes,
-        checked.lengths, checked.reset_mask, reverse, checked.single_instance, keep,
+        checked.lengths, checked.reset_mask, reverse, checked.single_instance, keep, threads,
     )  # fmt: skip
 
 
@@ -77,11 +83,16 @@ def step_forward(
     _check.no_options(f"{cell}_step_forward", options)
     codes = _codes(cell, activation, recurrent_activation)
     spec = _engine.CELLS[cell]
-    checked = _check.step_arguments(x_t, states, w_x, w_h, b, gates=spec["gates"], bias_rows=_bias_rows(cell))
-    h_prev, c_prev = (*checked.states, None)[:2]
+    h_prev, c_prev = (*states.values(), None)[:2]
+    if _engine.fits(spec["index"], 1, x_t, h_prev, c_prev, w_x, w_h, b):
+        x, single = x_t[..., None, :], x_t.ndim == 1
+        x = x[None] if single else x
+    else:
+        checked = _check.step_arguments(x_t, states, w_x, w_h, b, gates=spec["gates"], bias_rows=_bias_rows(cell))
+        x, w_x, w_h, b, single = checked.x, checked.w_x, checked.w_h, checked.b, checked.single_instance
+        h_prev, c_prev = (*checked.states, None)[:2]
     _, cache = _engine.forward(
-        spec["index"], checked.x, h_prev, c_prev, checked.w_x, checked.w_h, checked.b, *codes,
-        single_instance=checked.single_instance,
+        spec["index"], x, h_prev, c_prev, w_x, w_h, b, *codes, None, None, False, single
     )  # fmt: skip
     cache.is_step = True
     return cache
@@ -112,6 +123,7 @@ def backward(
         _check.upstream_gradient("dy", dy, (*rows, time, units), f"({prefix}T, H)", dtype),
         _check.upstream_gradient("dh_n", dh_n, (*rows, units), state_formula, dtype),
         _check.upstream_gradient("dc_n", dc_n, (*rows, units), state_formula, dtype),
+        cache.num_threads,
     )
 
 

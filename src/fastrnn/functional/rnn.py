@@ -69,7 +69,7 @@ def rnn_forward(
     reverse : bool
         Run each row from its last true step to its first; `y` stays in the order of `x`.
     num_threads : int, optional
-        The most threads to use.  This version computes every sequence in one.
+        The most threads to use, here and in the backward pass; by default what `fastrnn.set_num_threads` was told.
 
     Returns
     -------
