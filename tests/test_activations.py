@@ -220,7 +220,7 @@ def test_any_array_is_taken(name: str, rng: np.random.Generator) -> None:
 @functions
 @pytest.mark.parametrize("x", [1j, "1", None, [[1], [1, 2]], np.array([1.0], object)], ids=repr)
 def test_what_is_not_real_raises(name: str, x: object) -> None:
-    with pytest.raises((TypeError, ValueError), match="^x: expected an array of"):
+    with pytest.raises((TypeError, ValueError), match=r"^x: expected an array of"):
         FUNCTIONS[name](x)
 
 
@@ -246,5 +246,5 @@ def read_only() -> Array:
     ids=["shape", "rank", "type", "byte order", "strided", "Fortran", "read-only", "list"],
 )
 def test_unfit_out_raises(name: str, out: object, error: type[Exception]) -> None:
-    with pytest.raises(error, match="^out: expected"):
+    with pytest.raises(error, match=r"^out: expected"):
         FUNCTIONS[name](np.ones((2, 6)), out=out)

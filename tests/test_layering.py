@@ -1,4 +1,4 @@
-"""Who may import whom: cli -> forecasting -> training -> layers -> functional -> _engine -> _kernels, and never back."""
+"""Who may import whom: cli -> forecasting -> training -> layers -> functional -> _engine -> _kernels, never back."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_show_config(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(("mode", "error"), [("json", ValueError), (None, TypeError)])
 def test_show_config_refuses_other_modes(mode: object, error: type[Exception]) -> None:
-    with pytest.raises(error, match="^mode: expected one of 'stdout', 'dict'"):
+    with pytest.raises(error, match=r"^mode: expected one of 'stdout', 'dict'"):
         fastrnn.show_config(mode)
 
 
@@ -86,7 +86,7 @@ def test_unknown_instruction_set_raises_at_import(name: str) -> None:
 
 def test_use_instruction_set_refuses_unknown_names_and_changes_nothing() -> None:
     before = _engine.instruction_set()
-    with pytest.raises(ValueError, match="expected one of 'baseline'.* on this machine, got 'sse9'"):
+    with pytest.raises(ValueError, match=r"expected one of 'baseline'.* on this machine, got 'sse9'"):
         _engine.use_instruction_set("sse9")
     assert _engine.instruction_set() == before
 

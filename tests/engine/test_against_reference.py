@@ -20,6 +20,7 @@ from .cases import (
 )
 
 SHAPES = [(None, 1, 1), (None, 5, 3), (1, 1, 1), (1, 2, 5), (2, 9, 1), (3, 1, 7), (5, 6, 3), (13, 4, 17)]
+SIZES_OF_SEVERAL_CHUNKS = [(2, 1000, 3, 8), (1, 1000, 2, 33), (70, 40, 5, 200), (None, 300, 1, 130), (300, 3, 2, 65)]
 CELLS_AND_RECURRENT_ACTIVATIONS = [
     (cell, recurrent)
     for cell in ENGINE_CELLS
@@ -31,7 +32,7 @@ CELLS_AND_RECURRENT_ACTIVATIONS = [
 @dtypes
 @cells
 @pytest.mark.parametrize("hidden", [1, 3, 7, 8, 9, 17, 33, 67], ids="H={}".format)
-@pytest.mark.parametrize(("batch", "steps", "inputs"), SHAPES, ids="B,T,I={}".format)
+@pytest.mark.parametrize(("batch", "steps", "inputs"), SHAPES, ids=[f"B,T,I={shape}" for shape in SHAPES])
 def test_shapes(
     cell: Cell, dtype: str, batch: int | None, steps: int, inputs: int, hidden: int,
     instruction_set: str, rng: np.random.Generator,
@@ -45,8 +46,8 @@ def test_shapes(
 @cells
 @pytest.mark.parametrize(
     ("batch", "steps", "inputs", "hidden"),
-    [(2, 1000, 3, 8), (1, 1000, 2, 33), (70, 40, 5, 200), (None, 300, 1, 130), (300, 3, 2, 65)],
-    ids="B,T,I,H={}".format,
+    SIZES_OF_SEVERAL_CHUNKS,
+    ids=[f"B,T,I,H={sizes}" for sizes in SIZES_OF_SEVERAL_CHUNKS],
 )
 def test_sizes_of_several_chunks(
     cell: Cell, dtype: str, batch: int | None, steps: int, inputs: int, hidden: int,
