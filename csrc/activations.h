@@ -41,15 +41,16 @@ static const REAL FN(q)[Q_DEGREE + 1] = {0x1p-1,
                                          0x1.1ee88a23d3096p-29};
 #endif
 
-/* p = expm1(r) and n, for x = n·ln 2 + r */
-INLINE VEC FN(expm1_reduced)(VEC x, IVEC *n) {
+/* x = n·ln 2 + r and p = expm1(r) = r + rest */
+INLINE VEC FN(reduced)(VEC x, IVEC *n, VEC *rest) {
     VEC shifted = x * ALL(1.4426950408889634) + ALL(ROUNDER);
     VEC whole = shifted - ALL(ROUNDER);
     *n = (IVEC)shifted - (IVEC)ALL(ROUNDER);
     VEC r = (x - whole * ALL(LN2_HIGH)) - whole * ALL(LN2_LOW);
     VEC q = ALL(FN(q)[Q_DEGREE]);
     for (int i = Q_DEGREE - 1; i >= 0; i--) q = q * r + ALL(FN(q)[i]);
-    return r + (r * r) * q;
+    *rest = (r * r) * q;
+    return r;
 }
 
 INLINE VEC FN(two_to)(IVEC n) { return (VEC)((n + EXPONENT_BIAS) << MANTISSA); }
@@ -58,19 +59,22 @@ INLINE VEC FN(tanh)(VEC x) {
     IVEC n, sign = (IVEC)x & (IVEC)ALL(-0.0);
     VEC size = (VEC)((IVEC)x ^ sign);
     size = SELECT(size > ALL(TANH_LIMIT), ALL(TANH_LIMIT), size); /* a NaN passes */
-    VEC p = FN(expm1_reduced)(ALL(-2.0) * size, &n);
-    VEC scale = FN(two_to)(n);
+    VEC rest, r = FN(reduced)(ALL(-2.0) * size, &n, &rest);
+    VEC p = r + rest, scale = FN(two_to)(n);
     VEC e = scale * p + (scale - ALL(1.0));
-    return (VEC)(((IVEC)(e / (ALL(2.0) + e)) & ~(IVEC)ALL(-0.0)) | sign);
+    VEC e_plus_2 = scale * p + (scale + ALL(1.0)); /* not from e, whose rounding would count twice */
+    return (VEC)(((IVEC)(e / e_plus_2) & ~(IVEC)ALL(-0.0)) | sign);
 }
 
 INLINE VEC FN(sigmoid)(VEC x) {
     IVEC n, sign = (IVEC)ALL(-0.0);
     VEC size = (VEC)((IVEC)x & ~sign);
     size = SELECT(size > ALL(SIGMOID_LIMIT), ALL(SIGMOID_LIMIT), size);
-    VEC p = FN(expm1_reduced)(-size, &n);
-    IVEC half = n >> 1; /* 2^n in two factors: e may be subnormal */
-    VEC e = (ALL(1.0) + p) * FN(two_to)(half) * FN(two_to)(n - half);
+    VEC rest, r = FN(reduced)(-size, &n, &rest);
+    VEC sum = ALL(1.0) + r;                                 /* 1 + r + rest with one rounding that counts: */
+    VEC one_plus_p = sum + (((ALL(1.0) - sum) + r) + rest); /* what `sum` lost comes back with the rest */
+    IVEC half = n >> 1;                                     /* 2^n in two factors: e may be subnormal */
+    VEC e = one_plus_p * FN(two_to)(half) * FN(two_to)(n - half);
     return SELECT(x < ALL(0.0), e, ALL(1.0)) / (ALL(1.0) + e);
 }
 

@@ -69,11 +69,21 @@ INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell,
     FN(product_then)(&product, FN(gates_of_piece), &context);
 }
 
+/* Zeros behind the last `used` units of a block: an infinite input makes NaN there, which zero weights would not stop.
+ */
+INLINE void FN(clear_padding)(REAL *gradients, int gates, fastrnn_size used) {
+    IVEC inside;
+    for (fastrnn_size lane = 0; lane < W; lane++) inside[lane] = lane < used ? -1 : 0;
+    for (int gate = 0; gate < gates; gate++)
+        STORE(gradients + gate * W, (VEC)(inside & (IVEC)LOAD(gradients + gate * W)));
+}
+
 /* The gates' gradients. */
 INLINE void FN(step_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, FN(backward_block) block_back) {
     const int gates = cell->gates, slots = cell->slots, has_c = cell->cell_state;
     const fastrnn_size blocks = (s->units + W - 1) / W, padded = blocks * W;
     const int usual = s->activation == FASTRNN_TANH && s->recurrent_activation == FASTRNN_SIGMOID;
+    const fastrnn_size partial = s->units % W ? blocks - 1 : -1;
     for (fastrnn_size row = 0; row < s->rows; row++)
         for (fastrnn_size block = s->first; block < s->last; block++) {
             const fastrnn_size unit = row * padded + block * W, gate = (row * blocks + block) * gates * W;
@@ -84,5 +94,9 @@ INLINE void FN(step_backward)(const fastrnn_backward *s, const fastrnn_cell *cel
             REAL *dgx = (REAL *)s->dgx + gate, *dgh = (REAL *)s->dgh + gate;
             if (usual) block_back(FASTRNN_TANH, FASTRNN_SIGMOID, kept, h_prev, c_prev, dh, dc, dgx, dgh);
             else block_back(s->activation, s->recurrent_activation, kept, h_prev, c_prev, dh, dc, dgx, dgh);
+            if (block == partial) {
+                FN(clear_padding)(dgx, gates, s->units % W);
+                if (dgh != dgx) FN(clear_padding)(dgh, gates, s->units % W);
+            }
         }
 }

@@ -34,5 +34,6 @@ cdef class Cache:
     cdef char *h_rows   # (rows, Hp): the state that enters each step, after resets
     cdef char *c_rows   # (rows, Hp): the cell state that enters each step
     cdef char *gates    # (rows, S·Hp)
+    cdef char *c_last   # (B, Hp): the cell state after each row's end
 
     cdef collect_c(self)

@@ -82,22 +82,22 @@ cdef class Cache:
 
     @property
     def c(self):
-        if self.all_c is None and self.run.cell.cell_state and self.memory is not None:
+        if self.all_c is None and self.run.cell.cell_state:
+            if self.memory is None:
+                raise ValueError("cache: expected one kept for a backward pass, which holds every c_t; got an inference's")
             self.all_c = self.collect_c()
         return self.all_c
 
     cdef collect_c(self):
-        """Every c_t from the states that enter the next step, and from c_n (there were no resets)."""
+        """Every c_t from the states that enter the next step, and from the last (there were no resets)."""
         cdef Plan *plan = &self.schedule.plan
         cdef Run *run = &self.run
         cdef Py_ssize_t t, r, row = run.units * run.size
         cdef cnp.ndarray out = np.zeros((plan.batch, plan.time, run.units), self.dtype)
-        c_n = np.atleast_2d(self.c_n)
-        cdef char *final = data_of(c_n)
         cdef char *to = data_of(out)
         for t in range(plan.steps):
             scatter(run, self.c_rows + plan.offsets[t + 1] * run.state, run.padded, to, run.units, run.units,
                     plan.origin, plan.direction * t, plan.counts[t + 1])
             for r in range(plan.counts[t + 1], plan.counts[t]):
-                memcpy(to + (plan.origin[r] + plan.direction * t) * row, final + plan.order[r] * row, row)
+                memcpy(to + (plan.origin[r] + plan.direction * t) * row, self.c_last + r * run.state, row)
         return out[0] if self.single_instance else out

@@ -355,7 +355,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
     cdef size_t at_c = reserve(&kept_total, states * run.state if has_c else 0)
     cdef size_t at_gates = reserve(&kept_total, rows * run.kept)
     cdef size_t at_h_last = reserve(&total, batch * run.state)
-    cdef size_t at_c_last = reserve(&total, batch * run.state if has_c else 0)
+    cdef size_t at_c_last = reserve(&kept_total, batch * run.state if has_c else 0)
     cdef size_t at_products = reserve(&total, 0 if run.cell.additive else batch * run.wide)
     cdef size_t at_w_x = reserve(&total, 0 if p.few else run.inputs * run.wide)
     cdef size_t at_w_h = reserve(&total, 0 if p.few else run.units * run.wide)
@@ -364,7 +364,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
     cdef size_t at_row = reserve(&total, run.wide)
     memory, work = take(kept_total), take(total)
     p.x, p.h, p.c, p.gates = memory.data + at_x, memory.data + at_h, memory.data + at_c, memory.data + at_gates
-    p.h_last, p.c_last, p.products = work.data + at_h_last, work.data + at_c_last, work.data + at_products
+    p.h_last, p.c_last, p.products = work.data + at_h_last, memory.data + at_c_last, work.data + at_products
     p.w_x, p.w_h, p.b, p.b_h = work.data + at_w_x, work.data + at_w_h, work.data + at_b, work.data + at_b_h
     p.row = work.data + at_row
     p.x_user, p.y_user, p.c_user = data_of(x), data_of(y), data_of(all_c)
@@ -400,7 +400,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
     cache.schedule, cache.dtype, cache.run = schedule, x.dtype, p.run
     if keep:
         cache.memory, cache.w_x, cache.w_h = memory, w_x, w_h
-        cache.x_rows, cache.h_rows, cache.c_rows, cache.gates = p.x, p.h, p.c, p.gates
+        cache.x_rows, cache.h_rows, cache.c_rows, cache.c_last, cache.gates = p.x, p.h, p.c, p.c_last, p.gates
     if single_instance:
         y, cache.h_n = y[0], h_n[0]
         if has_c:

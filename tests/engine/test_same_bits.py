@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastrnn
@@ -20,7 +20,14 @@ from .cases import random_upstream, run
 Array = np.ndarray
 
 # Enough work for several threads: rows of the batch are shared, or, for the first three, units.
-SHARED_SHAPES = [(1, 50, 7, 301), (2, 40, 20, 257), (3, 60, 5, 200), (33, 40, 9, 67), (64, 30, 8, 100), (5, 150, 3, 130)]
+SHARED_SHAPES = [
+    (1, 50, 7, 301),
+    (2, 40, 20, 257),
+    (3, 60, 5, 200),
+    (33, 40, 9, 67),
+    (64, 30, 8, 100),
+    (5, 150, 3, 130),
+]
 batch_shapes = pytest.mark.parametrize("shape", SHARED_SHAPES, ids=lambda shape: "x".join(map(str, shape)))
 
 
@@ -59,7 +66,7 @@ def test_any_number_of_threads(
 
 @instruction_sets
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_row_alone_or_in_a_batch(instruction_set: str, data: st.DataObject) -> None:
     cell = data.draw(st.sampled_from(ENGINE_CELLS))
     dtype = data.draw(st.sampled_from(["float32", "float64"]))
@@ -90,9 +97,7 @@ def test_a_row_alone_or_in_a_batch(instruction_set: str, data: st.DataObject) ->
 @instruction_sets
 @cells
 @dtypes
-def test_a_step_alone_or_in_a_sequence(
-    cell: Cell, dtype: str, instruction_set: str, rng: np.random.Generator
-) -> None:
+def test_a_step_alone_or_in_a_sequence(cell: Cell, dtype: str, instruction_set: str, rng: np.random.Generator) -> None:
     batch, steps, inputs, hidden = 5, 4, 6, 37
     arguments = random_arguments(cell, rng, batch, steps, inputs, hidden, dtype)
     y, _ = cell.forward(fastrnn, arguments)

@@ -110,7 +110,7 @@ def _cache_of(cell: str, cache: Any, is_step: bool) -> Cache:
 
 
 def backward(
-    cell: str, dy: ArrayLike, cache: Any, dh_n: ArrayLike | None, dc_n: ArrayLike | None = None
+    cell: str, dy: ArrayLike | None, cache: Any, dh_n: ArrayLike | None, dc_n: ArrayLike | None = None
 ) -> tuple[Any, Any, Any, Any, Any, Any]:
     """dx, dh0, dc0, dw_x, dw_h, db of any cell."""
     cache = _cache_of(cell, cache, is_step=False)

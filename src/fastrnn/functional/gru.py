@@ -109,13 +109,13 @@ def gru_forward(
     )  # fmt: skip
 
 
-def gru_backward(dy: ArrayLike, cache: Cache, *, dh_n: ArrayLike | None = None) -> GRUGradients:
+def gru_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None) -> GRUGradients:
     """Gradients of a GRU over a sequence, by backpropagation through time.
 
     Parameters
     ----------
-    dy : array_like, (B, T, H) or (T, H)
-        Gradient of the loss by `y`; what it holds past a row's end is ignored.
+    dy : array_like, (B, T, H) or (T, H), or None
+        Gradient of the loss by `y`; what it holds past a row's end is ignored. None is zero.
     cache : Cache
         What `gru_forward` returned.
     dh_n : array_like, (B, H) or (H,), optional

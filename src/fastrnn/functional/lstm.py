@@ -116,14 +116,14 @@ def lstm_forward(
 
 
 def lstm_backward(
-    dy: ArrayLike, cache: Cache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None, dc: None = None
+    dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None, dc: None = None
 ) -> LSTMGradients:
     """Gradients of an LSTM over a sequence, by backpropagation through time.
 
     Parameters
     ----------
-    dy : array_like, (B, T, H) or (T, H)
-        Gradient of the loss by `y`; what it holds past a row's end is ignored.
+    dy : array_like, (B, T, H) or (T, H), or None
+        Gradient of the loss by `y`; what it holds past a row's end is ignored. None is zero.
     cache : Cache
         What `lstm_forward` returned.
     dh_n, dc_n : array_like, (B, H) or (H,), optional

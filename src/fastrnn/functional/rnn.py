@@ -100,13 +100,13 @@ def rnn_forward(
     )  # fmt: skip
 
 
-def rnn_backward(dy: ArrayLike, cache: Cache, *, dh_n: ArrayLike | None = None) -> RNNGradients:
+def rnn_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None) -> RNNGradients:
     """Gradients of a simple RNN over a sequence, by backpropagation through time.
 
     Parameters
     ----------
-    dy : array_like, (B, T, H) or (T, H)
-        Gradient of the loss by `y`; what it holds past a row's end is ignored.
+    dy : array_like, (B, T, H) or (T, H), or None
+        Gradient of the loss by `y`; what it holds past a row's end is ignored. None is zero.
     cache : Cache
         What `rnn_forward` returned.
     dh_n : array_like, (B, H) or (H,), optional
