@@ -75,7 +75,10 @@ INLINE VEC FN(sigmoid)(VEC x) {
     VEC one_plus_p = sum + (((ALL(1.0) - sum) + r) + rest); /* what `sum` lost comes back with the rest */
     IVEC half = n >> 1;                                     /* 2^n in two factors: e may be subnormal */
     VEC e = one_plus_p * FN(two_to)(half) * FN(two_to)(n - half);
-    return SELECT(x < ALL(0.0), e, ALL(1.0)) / (ALL(1.0) + e);
+    VEC below = ALL(1.0) + e,
+        lost = (ALL(1.0) - below) + e; /* what the sum's rounding took, given back to first order */
+    VEC y = SELECT(x < ALL(0.0), e, ALL(1.0)) / below;
+    return y - y * lost;
 }
 
 INLINE VEC FN(relu)(VEC x) { return SELECT(x < ALL(0.0), ALL(0.0), x); } /* a NaN passes */
