@@ -77,6 +77,17 @@ def load(path: str | os.PathLike[str]) -> Any:
         If there is no such file.
     ValueError
         If the file is damaged, is not fastrnn's, or was written by a later version.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import fastrnn
+    >>> layer = fastrnn.Dense(2, seed=0)
+    >>> layer.build(3)
+    >>> path = os.path.join(tempfile.mkdtemp(), "layer.safetensors")
+    >>> fastrnn.storage.save(layer, path)
+    >>> bool((fastrnn.load(path).params["w"] == layer.params["w"]).all())
+    True
     """
     from fastrnn.layers.config import from_plain
 

@@ -91,7 +91,7 @@ def _draw_errors(axes: Any, outcome: Outcome) -> None:
     for place, (name, error, bar) in enumerate(zip(names, errors, bars, strict=True)):
         weight = "bold" if name == NETWORK else "normal"
         axes.text(0.01 * max(errors), place - 0.28, outcome.labels[name], va="bottom", fontsize=9, fontweight=weight)
-        axes.text(bar.get_width(), place, f" {error:.3g}", va="center", fontsize=10, fontweight=weight)
+        axes.text(bar.get_width(), place, f" {error:#.3g}", va="center", fontsize=10, fontweight=weight)
     axes.set_xlim(0, 1.18 * max(errors))
     axes.set_ylim(len(names) - 0.6, -0.75)
     axes.set_yticks([])

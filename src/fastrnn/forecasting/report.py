@@ -138,8 +138,8 @@ def error_table(outcome: Outcome) -> Any:
         change = test.mae(name) / reference - 1 if reference > 0 else float("nan")
         table.add_row(
             label,
-            f"{test.mae(name):.4g}",
-            f"{test.rmse(name):.4g}",
+            f"{test.mae(name):#.4g}",
+            f"{test.rmse(name):#.4g}",
             "" if name == outcome.best_baseline or not np.isfinite(change) else f"{change:+.0%}",
             style="bold" if name == best else None,
         )

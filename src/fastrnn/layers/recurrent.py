@@ -415,8 +415,10 @@ class GRU(Recurrent):
     **options
         As for `LSTM`.
 
-    Notes ----- Parameters: ``w_x`` (I, 3*H), ``w_h`` (H, 3*H), ``b`` (2, 3*H): a row for the input and one for the
-    state.  State: ``(h,)``.
+    Notes
+    -----
+    Parameters: ``w_x`` (I, 3*H), ``w_h`` (H, 3*H), ``b`` (2, 3*H): a row for the input and one for the state. State:
+    ``(h,)``.
 
     Examples
     --------

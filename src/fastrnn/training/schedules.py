@@ -167,7 +167,14 @@ class LinearWarmup(Schedule):
 
 
 def get_schedule(value: float | Schedule) -> Schedule:
-    """A schedule, given itself or as one learning rate for all steps."""
+    """A schedule, given itself or as one learning rate for all steps.
+
+    Examples
+    --------
+    >>> from fastrnn.training.schedules import get_schedule
+    >>> get_schedule(0.01)(1000)
+    0.01
+    """
     return value if isinstance(value, Schedule) else ConstantRate(value)
 
 

@@ -49,8 +49,10 @@ class Sequential(Configurable):
     optimizer, loss, metrics
         As set by `compile`.
 
-    Notes ----- A model holds parameters and how it is trained, nothing about the data that went through it: several
-    threads may predict with one model at once.  A float64 model is one whose layers are float64.
+    Notes
+    -----
+    A model holds parameters and how it is trained, nothing about the data that went through it: several threads may
+    predict with one model at once. A float64 model is one whose layers are float64.
 
     `lengths` go to every layer that takes them, up to the layer that ends the time axis; where the output still has
     its time axis, the loss and the metrics leave out the steps past a row's end.
@@ -352,9 +354,11 @@ class Sequential(Configurable):
             ``.history`` is a dict of lists with one number for each epoch.  The training loss is the mean over the
             batches while the weights change, each batch counting by its rows.
 
-        Notes ----- With the same seed, data and options, training gives the same weights bit for bit.  An interrupt
-        from the keyboard is raised again after the callbacks' ``on_train_end``; the weights are then those of the
-        last finished batch, or the best ones if `EarlyStopping` restores them.
+        Notes
+        -----
+        With the same seed, data and options, training gives the same weights bit for bit. An interrupt from the
+        keyboard is raised again after the callbacks' ``on_train_end``; the weights are then those of the last finished
+        batch, or the best ones if `EarlyStopping` restores them.
         """
         self._require_compiled()
         epochs = _check.integer("epochs", epochs, 1)
@@ -518,10 +522,11 @@ class Sequential(Configurable):
         path : str or os.PathLike
             An existing file is replaced in one step, so no reader ever sees half a model.
 
-        Notes ----- Parameters, layers, loss, metrics and the optimizer's settings are saved, but not what the
-        optimizer remembers of past gradients: training goes on after loading as with a fresh optimizer.  If a metric
-        is a function of yours, none of this but parameters and layers is saved, and the loaded model has to be
-        compiled.
+        Notes
+        -----
+        Parameters, layers, loss, metrics and the optimizer's settings are saved, but not what the optimizer remembers
+        of past gradients: training goes on after loading as with a fresh optimizer. If a metric is a function of
+        yours, none of this but parameters and layers is saved, and the loaded model has to be compiled.
         """
         from fastrnn import storage
 
