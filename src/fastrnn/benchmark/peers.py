@@ -101,7 +101,7 @@ class FunctionsOfModule(Implementation):
             return {"y": y, **{f"d{name}": getattr(gradients, f"d{name}") for name in arguments}}
 
         return {
-            "forward": Prepared(lambda: forward(*values, **keywords), forward_results),
+            "forward": Prepared(lambda: forward(*values, **keywords, keep_cache=False), forward_results),
             "forward+backward": Prepared(forward_backward, gradient_results),
             "step": Prepared(lambda: step(*values), lambda raw: dict(zip(case.states, raw[:-1], strict=True))),
         }[case.mode]

@@ -42,12 +42,12 @@ def forward(
     reverse: bool,
     num_threads: int | None,
     options: dict[str, Any],
-    keep: bool = True,
+    keep_cache: bool = True,
 ) -> tuple[Array, Cache]:
     """Any cell over a sequence."""
     _check.no_options(f"{cell}_forward", options)
     codes = _codes(cell, activation, recurrent_activation)
-    reverse = _check.boolean("reverse", reverse)
+    reverse, keep = _check.boolean("reverse", reverse), _check.boolean("keep_cache", keep_cache)
     threads = _threads.threads_for(num_threads)
     spec = _engine.CELLS[cell]
     h0, c0 = (*states.values(), None)[:2]

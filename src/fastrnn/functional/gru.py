@@ -44,6 +44,7 @@ def gru_forward(
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
+    keep_cache: bool = True,
     num_threads: int | None = None,
     **options: Any,
 ) -> tuple[Array, Cache]:
@@ -71,7 +72,7 @@ def gru_forward(
         phi and sigma.
     reset_after : bool
         Only True is built: the reset gate acts behind the recurrent product.
-    lengths, reset_mask, reverse, num_threads
+    lengths, reset_mask, reverse, keep_cache, num_threads
         As for `rnn_forward`.
 
     Returns
@@ -105,7 +106,8 @@ def gru_forward(
         raise _check.not_built("gru_forward(reset_after=False)", "fastrnn.reference.gru_forward has it")
     return _call.forward(
         "gru", x, {"h0": h0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
-        lengths=lengths, reset_mask=reset_mask, reverse=reverse, num_threads=num_threads, options=options,
+        lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
+        num_threads=num_threads, options=options,
     )  # fmt: skip
 
 

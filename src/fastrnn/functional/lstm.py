@@ -48,6 +48,7 @@ def lstm_forward(
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
+    keep_cache: bool = True,
     num_threads: int | None = None,
     **options: Any,
 ) -> tuple[Array, Cache]:
@@ -76,7 +77,7 @@ def lstm_forward(
         phi and sigma.
     peephole : None
         Peepholes are not built yet.
-    lengths, reset_mask, reverse, num_threads
+    lengths, reset_mask, reverse, keep_cache, num_threads
         As for `rnn_forward`; a reset sets the cell state to zero too.
 
     Returns
@@ -110,7 +111,8 @@ def lstm_forward(
     """
     return _call.forward(
         "lstm", x, {"h0": h0, "c0": c0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
-        lengths=lengths, reset_mask=reset_mask, reverse=reverse, num_threads=num_threads,
+        lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
+        num_threads=num_threads,
         options={"peephole": peephole, **options},
     )  # fmt: skip
 

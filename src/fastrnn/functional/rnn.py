@@ -41,6 +41,7 @@ def rnn_forward(
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
+    keep_cache: bool = True,
     num_threads: int | None = None,
     **options: Any,
 ) -> tuple[Array, Cache]:
@@ -68,6 +69,8 @@ def rnn_forward(
         True: the state is set to zero before that step.
     reverse : bool
         Run each row from its last true step to its first; `y` stays in the order of `x`.
+    keep_cache : bool
+        False is for inference: it takes less memory and time, and the cache then holds the final states alone.
     num_threads : int, optional
         The most threads to use, here and in the backward pass; by default what `fastrnn.set_num_threads` was told.
 
@@ -96,7 +99,8 @@ def rnn_forward(
     """
     return _call.forward(
         "rnn", x, {"h0": h0}, w_x, w_h, b, activation=activation, lengths=lengths, reset_mask=reset_mask,
-        reverse=reverse, num_threads=num_threads, options=options,
+        reverse=reverse, keep_cache=keep_cache,
+        num_threads=num_threads, options=options,
     )  # fmt: skip
 
 

@@ -174,9 +174,13 @@ class Layer(Configurable):
         """Lengths and reset mask as they hold for this layer's output: (None, None) if it has no time axis any more."""
         return lengths, reset_mask
 
-    def __call__(self, x: Any, **options: Any) -> Any:
+    def __call__(self, x: Any, *args: Any, **options: Any) -> Any:
         """Inference: the output of `forward` alone."""
-        return self.forward(x, **options)[0]
+        return self.forward(x, *args, **options)[0]
+
+    def infer(self, x: Any, *args: Any, **options: Any) -> np.ndarray:
+        """The output of `forward`; a layer that can do without keeping anything for `backward` does."""
+        return self.forward(x, *args, **options)[0]
 
     def forward(
         self, x: Any, *, training: bool = False, rng: np.random.Generator | None = None

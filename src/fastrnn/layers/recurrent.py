@@ -175,9 +175,17 @@ class Recurrent(Layer):
 
     # -- forward and backward -----------------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, *args: Any, **options: Any) -> Any:
+    def __call__(
+        self,
+        x: Any,
+        initial_state: tuple[Any, ...] | None = None,
+        lengths: Any = None,
+        mask: Any = None,
+        reset_mask: Any = None,
+        training: bool = False,
+    ) -> Any:
         """Inference: the output of `forward`, with ``return_state`` the tuple ``(out, h)`` or ``(out, h, c)``."""
-        out, cache = self.forward(x, *args, **options)
+        out, cache = self._run(x, initial_state, lengths, mask, reset_mask, keep_cache=False)
         return (out, *cache.state) if self.return_state else out
 
     def forward(
@@ -217,6 +225,15 @@ class Recurrent(Layer):
         cache : RecurrentCache
             For `backward`; ``cache.state`` is the final state.
         """
+        return self._run(x, initial_state, lengths, mask, reset_mask, keep_cache=True)
+
+    def infer(self, x: Any, lengths: Any = None, reset_mask: Any = None) -> np.ndarray:
+        """The output of `forward`, without keeping what `backward` would need."""
+        return self._run(x, None, lengths, None, reset_mask, keep_cache=False)[0]
+
+    def _run(
+        self, x: Any, initial_state: Any, lengths: Any, mask: Any, reset_mask: Any, keep_cache: bool
+    ) -> tuple[np.ndarray, RecurrentCache]:
         if mask is not None:
             raise _check.not_built("mask", "give lengths or reset_mask")
         x = self._input(x)
@@ -229,6 +246,7 @@ class Recurrent(Layer):
             lengths=lengths,
             reset_mask=reset_mask,
             reverse=self.go_backwards,
+            keep_cache=keep_cache,
             **self._cell_options(),
         )
         state = tuple(getattr(steps, f"{name}_n") for name in self.cell.states)

@@ -222,6 +222,7 @@ def gru_forward(
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
+    keep_cache: bool = True,
     num_threads: int | None = None,
 ) -> tuple[Array, SequenceCache]:
     """A GRU over whole sequences.
@@ -239,7 +240,7 @@ def gru_forward(
         φ of the candidate, σ of the gates.
     reset_after : bool
         Whether the reset gate scales the product h_prev·w_hn, or h_prev itself.
-    lengths, reset_mask, reverse, num_threads
+    lengths, reset_mask, reverse, keep_cache, num_threads
         As in `rnn_forward`.
 
     Returns

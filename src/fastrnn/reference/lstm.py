@@ -198,6 +198,7 @@ def lstm_forward(
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
+    keep_cache: bool = True,
     num_threads: int | None = None,
 ) -> tuple[Array, SequenceCache]:
     """An LSTM over whole sequences.
@@ -214,7 +215,7 @@ def lstm_forward(
         φ of the candidate and of the cell state on its way to h, σ of the gates.
     peephole : None
         Not built yet.
-    lengths, reset_mask, reverse, num_threads
+    lengths, reset_mask, reverse, keep_cache, num_threads
         As in `rnn_forward`; a reset zeroes both states.
 
     Returns

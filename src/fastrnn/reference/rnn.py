@@ -140,6 +140,7 @@ def rnn_forward(
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
+    keep_cache: bool = True,
     num_threads: int | None = None,
 ) -> tuple[Array, SequenceCache]:
     """A simple RNN over whole sequences.
@@ -161,7 +162,7 @@ def rnn_forward(
         (B, T) or (T,).  Where it is True, the state is zeroed before that step, and no gradient passes.
     reverse : bool
         Run each row from its last true step to its first; y stays in the order of the inputs.
-    num_threads : int, optional
+    keep_cache, num_threads
         Ignored; here so that the signature is that of the fast function.
 
     Returns

@@ -192,9 +192,29 @@ class Sequential(Configurable):
 
     # -- forward and backward -----------------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, **options: Any) -> np.ndarray:
-        """Inference on all of x at once: the output of `forward` alone."""
-        return self.forward(x, **options)[0]
+    def __call__(
+        self, x: Any, lengths: Any = None, mask: Any = None, reset_mask: Any = None, training: bool = False
+    ) -> np.ndarray:
+        """The output of `forward` on all of x at once; nothing is kept for `backward`."""
+        if training:
+            return self.forward(x, lengths, mask, reset_mask, training=True)[0]
+        x = self._prepared(x, mask)
+        for layer in self.layers:
+            time = {"lengths": lengths, "reset_mask": reset_mask} if layer.takes_time else {}
+            x = layer.infer(x, **time)
+            lengths, reset_mask = layer.pass_on(lengths, reset_mask)
+        return x
+
+    def _prepared(self, x: Any, mask: Any) -> Any:
+        """x for the first layer; the model is built by the first x it sees."""
+        if mask is not None:
+            raise _check.not_built("mask", "give lengths or reset_mask")
+        if self.input_size is None:
+            x = _check.as_float_array("x", x, self._input_dtype(x))
+            if x.ndim < 2:
+                raise ValueError(f"x: expected 2-D (B, I) or 3-D (B, T, I), got {x.ndim}-D with shape {x.shape}")
+            self.build(x.shape[-1])
+        return x
 
     def forward(
         self,
@@ -225,13 +245,7 @@ class Sequential(Configurable):
         caches : list
             One for each layer, for `backward`.
         """
-        if mask is not None:
-            raise _check.not_built("mask", "give lengths or reset_mask")
-        if self.input_size is None:
-            x = _check.as_float_array("x", x, self._input_dtype(x))
-            if x.ndim < 2:
-                raise ValueError(f"x: expected 2-D (B, I) or 3-D (B, T, I), got {x.ndim}-D with shape {x.shape}")
-            self.build(x.shape[-1])
+        x = self._prepared(x, mask)
         caches = []
         for layer in self.layers:
             time = {"lengths": lengths, "reset_mask": reset_mask} if layer.takes_time else {}
@@ -535,11 +549,11 @@ class Sequential(Configurable):
     def _predict(self, samples: Samples, batch_size: int) -> np.ndarray:
         """The output for all samples."""
         if len(samples) == 0:
-            return self.forward(samples.x, lengths=samples.lengths)[0]
+            return self(samples.x, lengths=samples.lengths)
         out: np.ndarray | None = None
         start = 0
         for batch in samples.batches(batch_size):
-            part = self.forward(batch.x, lengths=batch.lengths)[0]
+            part = self(batch.x, lengths=batch.lengths)
             if out is None:
                 out = np.empty((len(samples), *part.shape[1:]), part.dtype)
             out[start : start + len(part)] = part
