@@ -84,7 +84,7 @@ cdef class Cache:
     def c(self):
         if self.all_c is None and self.run.cell.cell_state:
             if self.memory is None:
-                raise ValueError("cache: expected one kept for a backward pass, which holds every c_t; got an inference's")
+                raise ValueError("cache: expected one kept for a backward pass to hold every c_t, got an inference's")
             self.all_c = self.collect_c()
         return self.all_c
 

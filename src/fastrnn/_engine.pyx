@@ -2,12 +2,12 @@
 """THE time loops: forward through time and backward through time, for every cell of the registry.
 
 Letters as in csrc/fastrnn.h: B batch, T steps, I inputs, H units, G gates, S slots, Hp = H filled up to whole vectors.
-Arguments arrive checked (by `_check`): arrays are C-contiguous and of one type, shapes agree.  The order of rows inside is
-that of `_schedule`.
+Arguments arrive checked (by `_check`): arrays are C-contiguous and of one type, shapes agree.  The order of rows inside
+is that of `_schedule`.
 
-A call is shared by the members of a team (csrc/team.h).  Each has rows of the batch, and then never waits within a chunk of
-time; or, when the batch is too small for that, it has units of all rows, and waits for the others after each step.  No sum
-depends on who computes it, so neither does a single bit of the result.
+A call is shared by the members of a team (csrc/team.h).  Each has rows of the batch, and then never waits within a chunk
+of time; or, when the batch is too small for that, it has units of all rows, and waits for the others after each step.
+No sum depends on who computes it, so neither does a single bit of the result.
 """
 
 cimport numpy as cnp
@@ -64,13 +64,16 @@ def fits(Py_ssize_t cell, int single_rank, x, h0, c0, w_x, w_h, b):
         return False
     cdef cnp.npy_intp *size = cnp.PyArray_DIMS(x)
     cdef cnp.npy_intp units = cnp.PyArray_DIMS(w_h)[0], wide = spec.gates * units
-    cdef cnp.npy_intp batch = 1 if single else size[0], inputs = size[ndim - 1], time = size[ndim - 2] if single_rank == 2 else 1
-    if not (0 < units < 1 << 24 and 0 < inputs < 1 << 24 and 0 < time < 1 << 40 and cnp.PyArray_DIMS(w_h)[1] == wide):
+    cdef cnp.npy_intp batch = 1 if single else size[0], inputs = size[ndim - 1]
+    cdef cnp.npy_intp time = size[ndim - 2] if single_rank == 2 else 1
+    if not (0 < units < 1 << 24 and 0 < inputs < 1 << 24 and 0 < time < 1 << 40):
+        return False
+    if cnp.PyArray_DIMS(w_h)[1] != wide:
         return False
     if not (is_plain(w_x, kind, 2) and cnp.PyArray_DIMS(w_x)[0] == inputs and cnp.PyArray_DIMS(w_x)[1] == wide):
         return False
     if b is not None:
-        if not is_plain(b, kind, 1 if spec.additive else 2) or cnp.PyArray_SIZE(b) != (1 if spec.additive else 2) * wide:
+        if not is_plain(b, kind, 1 if spec.additive else 2) or cnp.PyArray_DIMS(b)[0 if spec.additive else 1] != wide:
             return False
         if not spec.additive and cnp.PyArray_DIMS(b)[0] != 2:
             return False
@@ -120,7 +123,8 @@ cdef Share share_of(const Run *run, const Plan *plan, int member, int members) n
     return share
 
 
-cdef void zero_reset_rows(const Run *run, const Plan *plan, const Share *share, Py_ssize_t t, char *states) noexcept nogil:
+cdef void zero_reset_rows(const Run *run, const Plan *plan, const Share *share, Py_ssize_t t,
+                          char *states) noexcept nogil:
     """Set a member's part of the states to zero where they are thrown away before step t."""
     cdef Py_ssize_t r
     for r in range(share.first, min(share.last, plan.counts[t])):

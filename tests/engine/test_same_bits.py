@@ -1,5 +1,5 @@
-"""The promise of the README: the same bits for any number of threads, for a row alone or in a batch, for any layout, and for
-a step by itself or inside a sequence."""
+"""The promise of the README: the same bits for any number of threads, for a row alone or in a batch, for any layout of
+memory (tests/test_functional.py), and for a step by itself or inside a sequence."""
 
 from __future__ import annotations
 
@@ -14,8 +14,17 @@ import fastrnn
 from fastrnn import _engine
 
 from ..helpers import Cell
-from .cases import ENGINE_CELLS, cells, dtypes, gradients_of, instruction_sets, outputs_of, random_arguments
-from .cases import random_upstream, run
+from .cases import (
+    ENGINE_CELLS,
+    cells,
+    dtypes,
+    gradients_of,
+    instruction_sets,
+    outputs_of,
+    random_arguments,
+    random_upstream,
+    run,
+)
 
 Array = np.ndarray
 
