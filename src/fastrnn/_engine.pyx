@@ -5,8 +5,8 @@ Letters as in csrc/fastrnn.h: B batch, T steps, I inputs, H units, G gates, S sl
 Arguments arrive checked (by `_check`): arrays are C-contiguous and of one type, shapes agree.  The order of rows inside
 is that of `_schedule`.
 
-A call is shared by the members of a team (csrc/team.h).  Each has rows of the batch, and then never waits within a chunk
-of time; or, when the batch is too small for that, it has units of all rows, and waits for the others after each step.
+A call is shared by the members of a team (csrc/team.h).  Each has rows of the batch, and then never waits within a
+chunk of time; or, when the batch is too small for that, units of all rows, and waits for the others after each step.
 No sum depends on who computes it, so neither does a single bit of the result.
 """
 
@@ -51,7 +51,7 @@ cdef bint is_plain(array, int kind, int ndim):
 def fits(Py_ssize_t cell, int single_rank, x, h0, c0, w_x, w_h, b):
     """Whether all arguments are plain arrays that fit one another, so that `_check` would return them as they are.
 
-    `single_rank` is the rank that x has for one instance; a batch has one more.  No is no error: `_check` finds out why.
+    `single_rank` is the rank that x has for one instance; a batch has one more.  On a no, `_check` finds out why.
     """
     if type(x) is not np.ndarray or type(w_h) is not np.ndarray:
         return False

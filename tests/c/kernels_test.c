@@ -39,11 +39,16 @@ static void set(void *p, fastrnn_size i, double value) {
     else ((double *)p)[i] = value;
 }
 
-/* n values of NaN: what is read before it is written shows. */
+static void *at(const void *p, fastrnn_size i) { return (char *)p + i * (fastrnn_size)size_of(); }
+
+/* n values of nothing: a signalling NaN.  Arithmetic makes a quiet one of it, so that it shows both what is read before
+ * it is written and what is added to although it should be left alone. */
 static void *array(fastrnn_size n) {
     void *p = malloc((size_t)n * size_of());
     if (p == NULL && n) abort();
-    if (n) memset(p, 0xFF, (size_t)n * size_of());
+    for (fastrnn_size i = 0; i < n; i++)
+        if (single) ((uint32_t *)p)[i] = 0xFFBFFFFFu;
+        else ((uint64_t *)p)[i] = 0xFFF7FFFFFFFFFFFFu;
     return p;
 }
 
@@ -72,6 +77,28 @@ static void *copy_of(const void *p, fastrnn_size n) {
 }
 
 static int same(const void *a, const void *b, fastrnn_size n) { return !n || !memcmp(a, b, (size_t)n * size_of()); }
+
+/* Columns `first` to before `last` of a matrix with rows of `stride`, nothing in the others. */
+static void *part_of(const void *whole, fastrnn_size rows, fastrnn_size stride, fastrnn_size first, fastrnn_size last) {
+    void *part = array(rows * stride);
+    for (fastrnn_size r = 0; r < rows; r++)
+        memcpy(at(part, r * stride + first), at(whole, r * stride + first), (size_t)(last - first) * size_of());
+    return part;
+}
+
+/* Whether `part` holds the bits of these columns of `whole` and nothing was written beside them. */
+static int is_part_of(const void *whole, const void *part, fastrnn_size rows, fastrnn_size stride, fastrnn_size first,
+                      fastrnn_size last) {
+    void *expected = part_of(whole, rows, stride, first, last);
+    const int good = same(expected, part, rows * stride);
+    free(expected);
+    return good;
+}
+
+static fastrnn_size least(fastrnn_size a, fastrnn_size b) { return a < b ? a : b; }
+
+static const fastrnn_size part_sizes[] = {1, 2, 3, 5}; /* panels or blocks: uneven shares of all kinds */
+#define PART_SIZES (sizeof part_sizes / sizeof *part_sizes)
 
 static fastrnn_size padded(fastrnn_size units) { return (units + kernel->width - 1) / kernel->width * kernel->width; }
 
@@ -105,29 +132,39 @@ static void test_blocks(fastrnn_size rows, fastrnn_size units, int gates, int sl
     free(w), free(blocks), free(back), free(spread);
 }
 
-static void test_rows(fastrnn_size rows, fastrnn_size width) {
-    const fastrnn_size time = 3, shift = 1, stride = padded(width);
+/* `columns` values from column `from` on of rows of a user's (rows, 3, width) array, one step before or behind
+ * `origin`.
+ */
+static void test_rows(fastrnn_size rows, fastrnn_size width, fastrnn_size from, fastrnn_size columns,
+                      fastrnn_size shift) {
+    const fastrnn_size time = 3, step = 1 + shift, stride = padded(columns) + (columns % 2) * kernel->width;
+    const fastrnn_size user_size = rows * time * width, size = rows * stride;
     fastrnn_size *origin = malloc((size_t)rows * sizeof *origin);
-    for (fastrnn_size r = 0; r < rows; r++) origin[r] = (rows - 1 - r) * time; /* from the last row to the first */
-    void *user = random_array(rows * time * width), *rows_of = array(rows * stride), *sum = random_array(rows * stride);
-    void *before = copy_of(sum, rows * stride), *back = zeros(rows * time * width);
-    kernel->gather(rows_of, stride, user, origin, shift, rows, width);
-    kernel->gather_add(sum, stride, user, origin, shift, rows, width);
-    kernel->scatter(rows_of, stride, back, origin, shift, rows, width);
-    int gathered = 1, added = 1, scattered = 1;
+    for (fastrnn_size r = 0; r < rows; r++) origin[r] = (rows - 1 - r) * time + 1; /* from the last row to the first */
+    void *user = random_array(user_size), *gathered = array(size), *sum = array(size), *back = array(user_size);
+    void *before = random_array(size);
+    for (fastrnn_size i = 0; i < size; i++)
+        if (i % stride < columns) set(sum, i, get(before, i));
+    fastrnn_rows p = {rows, columns, gathered, stride, at(user, from), width, origin, shift};
+    kernel->gather(&p);
+    p.padded = sum;
+    kernel->gather_add(&p);
+    p.padded = gathered, p.user = at(back, from);
+    kernel->scatter(&p);
+
+    void *right = zeros(size), *right_sum = array(size), *right_back = array(user_size);
     for (fastrnn_size r = 0; r < rows; r++)
-        for (fastrnn_size j = 0; j < stride; j++) {
-            const double value = j < width ? get(user, (origin[r] + shift) * width + j) : 0;
-            const double old = get(before, r * stride + j), new = get(sum, r * stride + j);
-            gathered &= get(rows_of, r * stride + j) == value;
-            added &= fabs(new - (old + value)) <= 2 * eps();
+        for (fastrnn_size j = 0; j < columns; j++) {
+            const fastrnn_size here = r * stride + j, there = ((rows - 1 - r) * time + step) * width + from + j;
+            set(right, here, get(user, there));
+            set(right_sum, here, get(before, here) + get(user, there));
+            set(right_back, there, get(user, there));
         }
-    for (fastrnn_size i = 0; i < rows * time * width; i++)
-        scattered &= get(back, i) == (i / width % time == shift ? get(user, i) : 0);
-    check(gathered, "gather", rows, width, 0);
-    check(added, "gather_add", rows, width, 0);
-    check(scattered, "scatter", rows, width, 0);
-    free(origin), free(user), free(rows_of), free(sum), free(before), free(back);
+    check(same(gathered, right, size), "gather", rows, width, columns);
+    check(same(sum, right_sum, size), "gather_add", rows, width, columns);
+    check(same(back, right_back, user_size), "scatter", rows, width, columns);
+    free(origin), free(user), free(gathered), free(sum), free(before), free(back);
+    free(right), free(right_sum), free(right_back);
 }
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
@@ -139,6 +176,8 @@ static fastrnn_product product_of(fastrnn_size rows, fastrnn_size depth, fastrnn
         .rows = rows,
         .depth = depth,
         .vectors = columns / kernel->width,
+        .first = 0,
+        .last = columns / kernel->width,
         .panel = (int)panel,
         .a = a,
         .a_stride = depth,
@@ -152,15 +191,39 @@ static fastrnn_product product_of(fastrnn_size rows, fastrnn_size depth, fastrnn
     };
 }
 
-/* out = start + a·w by a packed product and row by row, against a loop in double. */
-static void test_product(fastrnn_size rows, fastrnn_size depth, fastrnn_size units, int gates) {
-    const fastrnn_size n = gates * units, wide = gates * padded(units);
+/* A few panels at a time, each part into an array of its own; `before` is what stood in the place of the result if the
+ * product starts from that, else NULL.  A vector of the result is followed by (slots - gates)/gates others in its row.
+ */
+static int in_parts(const fastrnn_product *whole, int gates, int slots, const void *before) {
+    const fastrnn_size rows = whole->rows, stride = whole->out_stride;
+    int good = 1;
+    for (size_t i = 0; i < PART_SIZES; i++)
+        for (fastrnn_size first = 0, last; first < whole->vectors; first = last) {
+            last = least(first + part_sizes[i] * whole->panel, whole->vectors);
+            const fastrnn_size from = first / gates * slots * kernel->width, to = last / gates * slots * kernel->width;
+            void *out = before ? part_of(before, rows, stride, from, to) : array(rows * stride);
+            fastrnn_product part = *whole;
+            part.first = first, part.last = last, part.out = out;
+            if (before) part.start = out;
+            kernel->product(&part);
+            good &= is_part_of(whole->out, out, rows, stride, from, to);
+            free(out);
+        }
+    return good;
+}
+
+/* out = start + a·w by a packed product, whole and in parts, and row by row, against a loop in double.  The gates'
+ * results leave room for the other slots. */
+static void test_product(fastrnn_size rows, fastrnn_size depth, fastrnn_size units, int gates, int slots) {
+    const fastrnn_size n = gates * units, wide = gates * padded(units), stride = slots * padded(units);
     void *a = random_array(rows * depth), *w = random_array(depth * n), *start = random_array(n);
-    void *packed = array(depth * wide), *start_blocks = array(wide), *out = array(rows * wide);
-    void *row = array(n), *row_blocks = array(wide);
+    void *packed = array(depth * wide), *start_blocks = array(wide), *out = array(rows * stride);
+    void *row = array(n), *row_blocks = array(stride);
     kernel->pack(&(fastrnn_pack){depth, units, gates, w, packed});
     kernel->to_blocks(start, start_blocks, units, gates, gates);
-    const fastrnn_product product = product_of(rows, depth, wide, gates, a, packed, start_blocks, out);
+    fastrnn_product product = product_of(rows, depth, wide, gates, a, packed, start_blocks, out);
+    product.out_stride = stride;
+    product.out_panel = product.panel / gates * slots * kernel->width;
     kernel->product(&product);
     int right = 1, equal = 1;
     for (fastrnn_size r = 0; r < rows; r++) {
@@ -171,34 +234,36 @@ static void test_product(fastrnn_size rows, fastrnn_size depth, fastrnn_size uni
                     const double term = get(a, r * depth + k) * get(w, k * n + gate * units + unit);
                     sum += term, scale += fabs(term);
                 }
-                const double value = get(out, r * wide + in_blocks(unit, gate, gates));
+                const double value = get(out, r * stride + in_blocks(unit, gate, slots));
                 right &= fabs(value - sum) <= (double)(depth + 1) * eps() * scale;
             }
-        kernel->product_row((char *)a + r * depth * size_of(), w, start, row, depth, n);
-        kernel->to_blocks(row, row_blocks, units, gates, gates);
-        equal &= same(row_blocks, (char *)out + r * wide * size_of(), wide);
+        kernel->product_row(at(a, r * depth), w, start, row, depth, n);
+        kernel->to_blocks(row, row_blocks, units, gates, slots);
+        equal &= same(row_blocks, at(out, r * stride), stride);
     }
     check(right, "product", rows, depth, n);
     check(equal, "product_row has the product's bits", rows, depth, n);
+    check(in_parts(&product, gates, slots, NULL), "parts of a product", rows, depth, n);
     memcpy(row, start, (size_t)n * size_of());
     kernel->product_row(a, w, row, row, depth, n); /* in place */
-    kernel->to_blocks(row, row_blocks, units, gates, gates);
-    check(same(row_blocks, out, wide), "product_row in place", rows, depth, n);
+    kernel->to_blocks(row, row_blocks, units, gates, slots);
+    check(same(row_blocks, out, stride), "product_row in place", rows, depth, n);
     free(a), free(w), free(start), free(packed), free(start_blocks), free(out), free(row), free(row_blocks);
 }
 
-/* out (rows, m) = a (rows, G*Hp) · wᵀ with w (m, G*H), a in block order. */
+/* out (rows, m) += a (rows, G*Hp) · wᵀ with w (m, G*H), a in block order. */
 static void test_transposed_product(fastrnn_size rows, fastrnn_size m, fastrnn_size units, int gates) {
     const fastrnn_size n = gates * units, wide = gates * padded(units), columns = padded(m);
     void *a = random_array(rows * wide), *w = random_array(m * n), *packed = array(wide * columns);
-    void *start = zeros(columns), *out = array(rows * columns);
+    void *before = random_array(rows * columns), *out = copy_of(before, rows * columns);
     kernel->pack_transposed(&(fastrnn_pack){m, units, gates, w, packed});
-    const fastrnn_product product = product_of(rows, wide, columns, 1, a, packed, start, out);
+    fastrnn_product product = product_of(rows, wide, columns, 1, a, packed, out, out);
+    product.start_stride = columns;
     kernel->product(&product);
     int right = 1;
     for (fastrnn_size r = 0; r < rows; r++)
         for (fastrnn_size j = 0; j < columns; j++) {
-            double sum = 0, scale = 0;
+            double sum = get(before, r * columns + j), scale = fabs(sum);
             for (fastrnn_size unit = 0; j < m && unit < units; unit++)
                 for (int gate = 0; gate < gates; gate++) {
                     const double value = get(a, r * wide + in_blocks(unit, gate, gates));
@@ -208,7 +273,41 @@ static void test_transposed_product(fastrnn_size rows, fastrnn_size m, fastrnn_s
             right &= fabs(get(out, r * columns + j) - sum) <= (double)(n + 1) * eps() * scale;
         }
     check(right, "transposed product", rows, m, n);
-    free(a), free(w), free(packed), free(start), free(out);
+    check(in_parts(&product, 1, 1, before), "parts of a transposed product", rows, m, n);
+    free(a), free(w), free(packed), free(before), free(out);
+}
+
+/* ---- sums over rows ---------------------------------------------------------------------------------------------- */
+
+/* A share of the columns at a time, each into an array of its own; then the rows of c one by one. */
+static void test_gram_parts(const fastrnn_gram *whole, const void *c_before, const void *sums_before,
+                            const void *sums) {
+    const fastrnn_size m = whole->m, n = whole->n;
+    int good = 1, summed = 1, by_row = 1;
+    for (size_t i = 0; i < PART_SIZES; i++)
+        for (fastrnn_size first = 0, last; first < n; first = last) {
+            last = least(first + part_sizes[i] * kernel->width, n);
+            void *c = part_of(c_before, m, n, first, last), *part_sums = part_of(sums_before, 1, n, first, last);
+            fastrnn_gram part = *whole;
+            part.n = last - first, part.b = at(whole->b, first), part.c = at(c, first);
+            kernel->add_gram(&part);
+            part.c = at(part_sums, first);
+            kernel->add_column_sums(&part);
+            good &= is_part_of(whole->c, c, m, n, first, last);
+            summed &= is_part_of(sums, part_sums, 1, n, first, last);
+            free(c), free(part_sums);
+        }
+    void *c = copy_of(c_before, m * n);
+    for (fastrnn_size i = 0; i < m; i++) {
+        fastrnn_gram part = *whole;
+        part.m = 1, part.a = at(whole->a, i), part.c = at(c, i * n);
+        kernel->add_gram(&part);
+    }
+    by_row = same(c, whole->c, m * n);
+    free(c);
+    check(good, "parts of add_gram", whole->rows, m, n);
+    check(summed, "parts of add_column_sums", whole->rows, n, 0);
+    check(by_row, "add_gram row by row", whole->rows, m, n);
 }
 
 /* c += aᵀ·b, where the rows of a are longer than what is used of them; and the sums of columns. */
@@ -217,8 +316,10 @@ static void test_sums_over_rows(fastrnn_size rows, fastrnn_size m, fastrnn_size 
     const fastrnn_size a_size = rows ? (rows - 1) * a_stride + m : 0;
     void *a = random_array(a_size), *b = random_array(rows * n), *c = random_array(m * n), *sums = random_array(n);
     void *c_before = copy_of(c, m * n), *sums_before = copy_of(sums, n);
-    kernel->add_gram(&(fastrnn_gram){rows, m, n, a, a_stride, b, c});
-    kernel->add_column_sums(b, rows, n, sums);
+    fastrnn_gram gram = {rows, m, n, n, a, a_stride, b, sums};
+    kernel->add_column_sums(&gram);
+    gram.c = c;
+    kernel->add_gram(&gram);
     int right = 1, summed = 1;
     for (fastrnn_size j = 0; j < n; j++) {
         for (fastrnn_size i = 0; i < m; i++) {
@@ -235,6 +336,7 @@ static void test_sums_over_rows(fastrnn_size rows, fastrnn_size m, fastrnn_size 
     }
     check(right, "add_gram", rows, m, n);
     check(summed, "add_column_sums", rows, n, 0);
+    test_gram_parts(&gram, c_before, sums_before, sums);
     free(a), free(b), free(c), free(sums), free(c_before), free(sums_before);
 }
 
@@ -321,44 +423,57 @@ static void free_step(step *s) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
-/* Forward with the packed product, or with the product of each row made beforehand as for few rows. */
-static void run_forward(step *s, int product_inside) {
+/* What stands in `gates` before a step forward. */
+static void put_inputs(const step *s) {
+    for (fastrnn_size r = 0; r < s->rows; r++)
+        kernel->to_blocks(at(s->inputs, r * s->cell->gates * s->units), at(s->gates, r * s->kept), s->units,
+                          s->cell->gates, s->cell->slots);
+}
+
+/* The product of each row, made beforehand as for few rows. */
+static void put_products(const step *s) {
     const int gates = s->cell->gates, slots = s->cell->slots;
     const fastrnn_size n = gates * s->units;
     void *row = array(n), *b_h = array(n);
     if (!s->cell->additive) kernel->from_blocks(s->b_h, b_h, 1, s->units, gates);
     for (fastrnn_size r = 0; r < s->rows; r++) {
-        char *kept = (char *)s->gates + r * s->kept * size_of(), *products = s->products;
-        const char *inputs = (char *)s->inputs + r * n * size_of(),
-                   *h_prev = (char *)s->h_prev + r * s->state * size_of();
-        kernel->to_blocks(inputs, kept, s->units, gates, slots);
-        if (product_inside) continue;
-        kernel->product_row(h_prev, s->w_h, s->cell->additive ? inputs : b_h, row, s->units, n);
-        if (s->cell->additive) kernel->to_blocks(row, kept, s->units, gates, slots);
-        else kernel->to_blocks(row, products + r * s->wide * size_of(), s->units, gates, gates);
+        const void *start = s->cell->additive ? at(s->inputs, r * n) : b_h;
+        kernel->product_row(at(s->h_prev, r * s->state), s->w_h, start, row, s->units, n);
+        if (s->cell->additive) kernel->to_blocks(row, at(s->gates, r * s->kept), s->units, gates, slots);
+        else kernel->to_blocks(row, at(s->products, r * s->wide), s->units, gates, gates);
     }
-    const fastrnn_forward forward = {
+    free(row), free(b_h);
+}
+
+static fastrnn_forward forward_of(const step *s, const void *w_h) {
+    return (fastrnn_forward){
         .rows = s->rows,
         .units = s->units,
+        .first = 0,
+        .last = s->state / kernel->width,
         .activation = s->activation,
         .recurrent_activation = s->recurrent,
         .h_prev = s->h_prev,
         .c_prev = s->c_prev,
-        .w_h = product_inside ? s->packed : NULL,
+        .w_h = w_h,
         .b_h = s->b_h,
         .products = s->products,
         .gates = s->gates,
         .h = s->h,
         .c = s->c,
     };
+}
+
+static void run_forward(const step *s) {
+    const fastrnn_forward forward = forward_of(s, s->packed);
+    put_inputs(s);
     kernel->forward[s->index](&forward);
-    free(row), free(b_h);
 }
 
 /* sum(h∘dh) + sum(c∘dc) after a step forward, over what is no padding */
 static double loss(step *s, const void *dh, const void *dc) {
     double sum = 0;
-    run_forward(s, 1);
+    run_forward(s);
     for (fastrnn_size i = 0; i < s->rows * s->state; i++)
         if (i % s->state < s->units) {
             sum += get(s->h, i) * get(dh, i);
@@ -379,82 +494,225 @@ static double difference(step *s, const void *dh, const void *dc, void *values, 
 
 static int near(double value, double expected) { return fabs(value - expected) <= 1e-7 * (1 + fabs(expected)); }
 
+/* The step with its product inside, as it has just run, and with the product made before. */
+static void test_forward_without_product(step *s) {
+    const fastrnn_size states = s->rows * s->state, carried = s->cell->cell_state ? states : 0;
+    void *h = array(states), *c = array(carried), *gates = array(s->rows * s->kept), *products = s->products;
+    step before = *s;
+    before.h = h, before.c = c, before.gates = gates;
+    before.products = s->cell->additive ? array(0) : array(s->rows * s->wide);
+    const fastrnn_forward forward = forward_of(&before, NULL);
+    put_inputs(&before);
+    put_products(&before);
+    kernel->forward[s->index](&forward);
+    check(same(h, s->h, states) && same(c, s->c, carried) && same(gates, s->gates, s->rows * s->kept) &&
+              same(before.products, products, s->cell->additive ? 0 : s->rows * s->wide),
+          "forward with its product inside or before", s->index, s->rows, s->units);
+    free(h), free(c), free(gates), free(before.products);
+}
+
+/* A few panels of units at a time, where only these are there, into arrays of its own. */
+static void test_forward_parts(const step *s) {
+    const int gates = s->cell->gates, slots = s->cell->slots, apart = !s->cell->additive;
+    const fastrnn_size width = kernel->width, rows = s->rows, blocks = s->state / width;
+    const fastrnn_size panel = kernel->panel_vectors(gates) / gates, has_c = s->cell->cell_state ? 1 : 0;
+    step whole = *s;
+    whole.gates = array(rows * s->kept);
+    put_inputs(&whole);
+    int good = 1;
+    for (size_t i = 0; i < PART_SIZES; i++)
+        for (fastrnn_size first = 0, last; first < blocks; first = last) {
+            last = least(first + part_sizes[i] * panel, blocks);
+            const fastrnn_size from = first * width, to = last * width;
+            step part = *s;
+            part.gates = part_of(whole.gates, rows, s->kept, from * slots, to * slots);
+            part.c_prev = part_of(s->c_prev, has_c * rows, s->state, from, to);
+            part.products = array(apart * rows * s->wide);
+            part.h = array(rows * s->state), part.c = array(has_c * rows * s->state);
+            fastrnn_forward forward = forward_of(&part, s->packed);
+            forward.first = first, forward.last = last;
+            kernel->forward[s->index](&forward);
+            good &= is_part_of(s->h, part.h, rows, s->state, from, to);
+            good &= is_part_of(s->c, part.c, has_c * rows, s->state, from, to);
+            good &= is_part_of(s->gates, part.gates, rows, s->kept, from * slots, to * slots);
+            good &= is_part_of(s->products, part.products, apart * rows, s->wide, from * gates, to * gates);
+            free(part.gates), free(part.c_prev), free(part.products), free(part.h), free(part.c);
+        }
+    check(good, "parts of a step forward", s->index, rows, s->units);
+    free(whole.gates);
+}
+
+/* The arrays of the gates' part of a step backward; additive cells have one for both dgx and dgh. */
+typedef struct {
+    void *dh, *dc, *dgx, *dgh;
+} gradients;
+
+static gradients new_gradients(const step *s, void *dh, void *dc) {
+    void *dgx = array(s->rows * s->wide);
+    return (gradients){dh, dc, dgx, s->cell->additive ? dgx : array(s->rows * s->wide)};
+}
+
+static void free_gradients(gradients *g) {
+    if (g->dgh != g->dgx) free(g->dgh);
+    free(g->dh), free(g->dc), free(g->dgx);
+}
+
+static fastrnn_backward backward_of(const step *s, const gradients *g) {
+    return (fastrnn_backward){
+        .rows = s->rows,
+        .units = s->units,
+        .first = 0,
+        .last = s->state / kernel->width,
+        .activation = s->activation,
+        .recurrent_activation = s->recurrent,
+        .gates = s->gates,
+        .h_prev = s->h_prev,
+        .c_prev = s->c_prev,
+        .dh = g->dh,
+        .dc = g->dc,
+        .dgx = g->dgx,
+        .dgh = g->dgh,
+    };
+}
+
+/* A few blocks of units at a time, where only these are there; `whole` is what dh and dc gave. */
+static void test_backward_parts(const step *s, const void *dh, const void *dc, const gradients *whole) {
+    const int gates = s->cell->gates, slots = s->cell->slots;
+    const fastrnn_size width = kernel->width, rows = s->rows, blocks = s->state / width;
+    const fastrnn_size c_rows = s->cell->cell_state ? rows : 0;
+    int good = 1;
+    for (size_t i = 0; i < PART_SIZES; i++)
+        for (fastrnn_size first = 0, last; first < blocks; first = last) {
+            last = least(first + part_sizes[i], blocks);
+            const fastrnn_size from = first * width, to = last * width;
+            step part = *s;
+            part.gates = part_of(s->gates, rows, s->kept, from * slots, to * slots);
+            part.h_prev = part_of(s->h_prev, rows, s->state, from, to);
+            part.c_prev = part_of(s->c_prev, c_rows, s->state, from, to);
+            gradients g =
+                new_gradients(s, part_of(dh, rows, s->state, from, to), part_of(dc, c_rows, s->state, from, to));
+            fastrnn_backward backward = backward_of(&part, &g);
+            backward.first = first, backward.last = last;
+            kernel->backward[s->index](&backward);
+            good &= is_part_of(whole->dh, g.dh, rows, s->state, from, to);
+            good &= is_part_of(whole->dc, g.dc, c_rows, s->state, from, to);
+            good &= is_part_of(whole->dgx, g.dgx, rows, s->wide, from * gates, to * gates);
+            good &= is_part_of(whole->dgh, g.dgh, rows, s->wide, from * gates, to * gates);
+            free(part.gates), free(part.h_prev), free(part.c_prev);
+            free_gradients(&g);
+        }
+    check(good, "parts of a step backward", s->index, rows, s->units);
+}
+
+/* The same with NaN past the last unit, as an infinite input makes it: none of it comes into the gates' gradients. */
+static void test_backward_padding(const step *s, const void *dh, const void *dc, const gradients *clean) {
+    const fastrnn_size states = s->rows * s->state, carried = s->cell->cell_state ? states : 0;
+    step dirty = *s;
+    dirty.gates = copy_of(s->gates, s->rows * s->kept);
+    dirty.h_prev = copy_of(s->h_prev, states), dirty.c_prev = copy_of(s->c_prev, carried);
+    gradients g = new_gradients(s, copy_of(dh, states), copy_of(dc, carried));
+    for (fastrnn_size r = 0; r < s->rows; r++)
+        for (fastrnn_size unit = s->units; unit < s->state; unit++) {
+            for (int slot = 0; slot < s->cell->slots; slot++)
+                set(dirty.gates, r * s->kept + in_blocks(unit, slot, s->cell->slots), NAN);
+            set(dirty.h_prev, r * s->state + unit, NAN), set(g.dh, r * s->state + unit, NAN);
+            if (carried) set(dirty.c_prev, r * s->state + unit, NAN), set(g.dc, r * s->state + unit, NAN);
+        }
+    const fastrnn_backward backward = backward_of(&dirty, &g);
+    kernel->backward[s->index](&backward);
+    int good = 1;
+    for (fastrnn_size r = 0; r < s->rows; r++)
+        for (fastrnn_size unit = 0; unit < s->state; unit++)
+            for (int gate = 0; gate < s->cell->gates; gate++) {
+                const fastrnn_size i = r * s->wide + in_blocks(unit, gate, s->cell->gates);
+                good &= get(g.dgx, i) == (unit < s->units ? get(clean->dgx, i) : 0);
+                good &= get(g.dgh, i) == (unit < s->units ? get(clean->dgh, i) : 0);
+            }
+    check(good, "gates' gradients past the last unit are 0", s->index, s->rows, s->units);
+    free(dirty.gates), free(dirty.h_prev), free(dirty.c_prev);
+    free_gradients(&g);
+}
+
+/* The gradients of the loss by h_prev, c_prev and the inputs against differences. */
+static void test_gradients(step *s, const void *dh, const void *dc, const gradients *g) {
+    int right = 1;
+    for (fastrnn_size i = 0; i < s->rows * s->state; i++)
+        if (i % s->state < s->units) {
+            right &= near(get(g->dh, i), difference(s, dh, dc, s->h_prev, i));
+            if (s->cell->cell_state) right &= near(get(g->dc, i), difference(s, dh, dc, s->c_prev, i));
+        }
+    check(right, "dh, dc by differences", s->index, s->rows, s->units);
+    right = 1;
+    const fastrnn_size n = s->cell->gates * s->units;
+    for (fastrnn_size i = 0; i < s->rows * n; i++) {
+        const fastrnn_size place = i / n * s->wide + in_blocks(i % s->units, (int)(i % n / s->units), s->cell->gates);
+        right &= near(get(g->dgx, place), difference(s, dh, dc, s->inputs, i));
+    }
+    check(right, "dgx by differences", s->index, s->rows, s->units);
+}
+
 static void test_step(int index, int activation, int recurrent, fastrnn_size rows, fastrnn_size units) {
     step s = new_step(index, activation, recurrent, rows, units);
     const fastrnn_size states = rows * s.state, carried = s.cell->cell_state ? states : 0;
-    run_forward(&s, 0);
-    void *h = copy_of(s.h, states), *c = copy_of(s.c, carried);
-    run_forward(&s, 1);
-    check(same(h, s.h, states) && same(c, s.c, carried), "forward with its product inside or before", index, rows,
-          units);
+    run_forward(&s);
+    test_forward_without_product(&s);
+    test_forward_parts(&s);
 
     void *dh = random_states(rows, units), *dc = carried ? random_states(rows, units) : array(0);
-    void *dh_prev = copy_of(dh, states), *dc_prev = copy_of(dc, carried);
-    void *dgx = array(rows * s.wide), *dgh = s.cell->additive ? dgx : array(rows * s.wide);
-    const fastrnn_backward backward = {
-        .rows = rows,
-        .units = units,
-        .activation = activation,
-        .recurrent_activation = recurrent,
-        .gates = s.gates,
-        .h_prev = s.h_prev,
-        .c_prev = s.c_prev,
-        .w_ht = s.packed_t,
-        .dh = dh_prev,
-        .dc = dc_prev,
-        .dgx = dgx,
-        .dgh = dgh,
-    };
+    gradients g = new_gradients(&s, copy_of(dh, states), copy_of(dc, carried));
+    const fastrnn_backward backward = backward_of(&s, &g);
     kernel->backward[index](&backward);
+    test_backward_parts(&s, dh, dc, &g);
+    test_backward_padding(&s, dh, dc, &g);
+
+    /* dh_prev (rows, Hp) = direct part + dgh (rows, G*Hp) · w_hᵀ (G*Hp, Hp) */
+    fastrnn_product product = product_of(rows, s.wide, s.state, 1, g.dgh, s.packed_t, g.dh, g.dh);
+    product.start_stride = s.state;
+    kernel->product(&product);
     int finite = 1, padding = 1;
     for (fastrnn_size i = 0; i < states; i++) {
-        finite &= isfinite(get(dh_prev, i)) && (!carried || isfinite(get(dc_prev, i)));
-        if (i % s.state >= units) padding &= get(dh_prev, i) == 0;
+        finite &= isfinite(get(g.dh, i)) && (!carried || isfinite(get(g.dc, i)));
+        if (i % s.state >= units) padding &= get(g.dh, i) == 0;
     }
-    for (fastrnn_size i = 0; i < rows * s.wide; i++) finite &= isfinite(get(dgx, i)) && isfinite(get(dgh, i));
+    for (fastrnn_size i = 0; i < rows * s.wide; i++) finite &= isfinite(get(g.dgx, i)) && isfinite(get(g.dgh, i));
     check(finite, "backward leaves nothing unwritten", index, rows, units);
     check(padding, "dh past the last unit stays 0", index, rows, units);
-    if (!single && activation != FASTRNN_RELU && recurrent != FASTRNN_RELU) { /* no kinks */
-        int right = 1;
-        for (fastrnn_size i = 0; i < states; i++)
-            if (i % s.state < units) {
-                right &= near(get(dh_prev, i), difference(&s, dh, dc, s.h_prev, i));
-                if (carried) right &= near(get(dc_prev, i), difference(&s, dh, dc, s.c_prev, i));
-            }
-        check(right, "dh, dc by differences", index, rows, units);
-        right = 1;
-        const fastrnn_size n = s.cell->gates * units;
-        for (fastrnn_size i = 0; i < rows * n; i++) {
-            const fastrnn_size at = i / n * s.wide + in_blocks(i % units, (int)(i % n / units), s.cell->gates);
-            right &= near(get(dgx, at), difference(&s, dh, dc, s.inputs, i));
-        }
-        check(right, "dgx by differences", index, rows, units);
-    }
-    if (dgh != dgx) free(dgh);
-    free(dh), free(dc), free(dh_prev), free(dc_prev), free(dgx), free(h), free(c);
+    if (!single && activation != FASTRNN_RELU && recurrent != FASTRNN_RELU) /* no kinks */
+        test_gradients(&s, dh, dc, &g);
+    free(dh), free(dc);
+    free_gradients(&g);
     free_step(&s);
 }
 
 /* ---- everything -------------------------------------------------------------------------------------------------- */
 
 static const fastrnn_size sizes[] = {1, 3, 7, 8, 9, 17, 33, 67};
+static const fastrnn_size many_rows[] = {255, 256, 257, 300, 512, 770}; /* sums over rows are cut at 256 */
 #define SIZES (int)(sizeof sizes / sizeof *sizes)
 
 static void test_type(void) {
     for (int i = 0; i < SIZES; i++) {
         const fastrnn_size units = sizes[i];
         for (int gates = 1; gates <= 4; gates++) {
+            const int one_block = kernel->panel_vectors(gates) == gates; /* in a panel: room for more slots */
             test_blocks(1 + i % 3, units, gates, gates + i % 2);
             for (fastrnn_size rows = 1; rows <= 13; rows++) {
-                test_product(rows, 1 + (rows * 5) % 11, units, gates);
+                test_product(rows, 1 + (rows * 5) % 11, units, gates, gates + (one_block && rows % 2));
                 test_transposed_product(rows, 1 + (rows * 7) % 19, units, gates);
             }
-            test_product(2, 0, units, gates);
+            test_product(2, 0, units, gates, gates);
         }
-        for (fastrnn_size rows = 1; rows <= 5; rows++) test_rows(rows, units);
+        for (fastrnn_size rows = 0; rows <= 5; rows++)
+            for (fastrnn_size shift = -1; shift <= 1; shift++) {
+                test_rows(rows, units, 0, units, shift);
+                test_rows(rows, units, 0, units / 2, shift);
+                test_rows(rows, units, units / 2, units - units / 2, shift);
+                test_rows(rows, units, units / 3, units / 3, shift);
+            }
         for (fastrnn_size rows = 0; rows <= 9; rows++)
             for (fastrnn_size blocks = 1; blocks <= 9; blocks++) test_sums_over_rows(rows, units, blocks);
-        test_sums_over_rows(300, units, 5);
+        for (size_t j = 0; j < sizeof many_rows / sizeof *many_rows; j++)
+            test_sums_over_rows(many_rows[j], units, 1 + (units + many_rows[j]) % 7);
     }
     for (int activation = 0; activation < FASTRNN_ACTIVATIONS; activation++)
         for (fastrnn_size n = 0; n <= 70; n++) test_activation(activation, n);

@@ -1,31 +1,53 @@
 #!/bin/sh
-# Compile the C kernels and their driver with AddressSanitizer and UBSan, and run it.  CC chooses the compiler, SANITIZE=
-# (empty) leaves the sanitizers out, RUN is what to run the program with (qemu-aarch64 -L /usr/aarch64-linux-gnu).
+# Compile and run the C tests: the kernels under AddressSanitizer and UBSan, the team of threads under ThreadSanitizer.
+# CC chooses the compiler.  SANITIZE is what the kernels are compiled with; empty, it leaves all sanitizers out, and so
+# does RUN, what to run the programs with (qemu-aarch64 -L /usr/aarch64-linux-gnu), unless SANITIZE asks for them.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 : "${CC:=cc}" "${RUN:=}"
-sanitize=${SANITIZE--fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer}
+if [ -z "$RUN" ]; then
+    : "${SANITIZE=-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer}"
+fi
+sanitize=${SANITIZE-}
+sanitize_threads=${sanitize:+-fsanitize=thread -fno-omit-frame-pointer}
 flags="-std=gnu11 -O1 -g -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wall -Wextra -Wno-unknown-pragmas -Wno-psabi"
 
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 
-compile() { # source, flags of its instruction set
-    source=$1
-    shift
+compile() { # program, source, flags of its own
+    program=$1 source=$2
+    shift 2
+    mkdir -p "$build/$program.parts"
     # shellcheck disable=SC2086
-    $CC $flags $sanitize "$@" -I "$root/csrc" -c "$source" -o "$build/$(basename "$source" .c).o"
+    $CC $flags "$@" -I "$root/csrc" -c "$source" -o "$build/$program.parts/$(basename "$source" .c).o"
 }
 
-compile "$root/tests/c/kernels_test.c"
-compile "$root/csrc/dispatch.c"
-compile "$root/csrc/isa_baseline.c"
+# shellcheck disable=SC2086
+kernels() { compile kernels_test "$@" $sanitize; }
+
+# shellcheck disable=SC2086
+team() { compile team_test "$@" -pthread $sanitize_threads; }
+
+kernels "$root/tests/c/kernels_test.c"
+kernels "$root/csrc/dispatch.c"
+kernels "$root/csrc/isa_baseline.c"
 case $($CC -dumpmachine) in
 x86_64*)
-    compile "$root/csrc/isa_avx2.c" -mavx2 -mfma
-    compile "$root/csrc/isa_avx512.c" -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+    kernels "$root/csrc/isa_avx2.c" -mavx2 -mfma
+    kernels "$root/csrc/isa_avx512.c" -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
     ;;
 esac
+team "$root/tests/c/team_test.c"
+team "$root/csrc/team.c"
 # shellcheck disable=SC2086
-$CC $sanitize "$build"/*.o -lm -o "$build/kernels_test"
+$CC $sanitize "$build/kernels_test.parts"/*.o -lm -o "$build/kernels_test"
+# shellcheck disable=SC2086
+$CC -pthread $sanitize_threads "$build/team_test.parts"/*.o -o "$build/team_test"
+
+case $RUN in
+*qemu*) forks=0 ;; # a forked child cannot start threads there
+*) forks=20 ;;
+esac
 $RUN "$build/kernels_test"
+TSAN_OPTIONS=die_after_fork=0 $RUN "$build/team_test" $forks
