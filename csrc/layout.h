@@ -25,6 +25,21 @@ static void FN(pack)(const fastrnn_pack *p) {
     }
 }
 
+/* to (W, width) = the first `columns` rows of from, W values of each, transposed; what lies past `units` or `columns`
+ * is 0. Rows of `from` are read from end to end: to is small enough to stay in the nearest cache. */
+INLINE void FN(transpose_tile)(const REAL *from, fastrnn_size from_stride, fastrnn_size columns, fastrnn_size units,
+                               REAL *to, fastrnn_size width) {
+    const fastrnn_size used = units < W ? units : W;
+    if (used < W || columns < width) memset(to, 0, (size_t)(W * width) * sizeof(REAL));
+    if (used == W)
+        for (fastrnn_size j = 0; j < columns; j++)
+#pragma GCC unroll 16
+            for (fastrnn_size lane = 0; lane < W; lane++) to[lane * width + j] = from[j * from_stride + lane];
+    else
+        for (fastrnn_size j = 0; j < columns; j++)
+            for (fastrnn_size lane = 0; lane < used; lane++) to[lane * width + j] = from[j * from_stride + lane];
+}
+
 /* w (rows, gates*units) -> panels of its transpose: depth = gates*units in block order, columns = rows */
 static void FN(pack_transposed)(const fastrnn_pack *p) {
     const int gates = p->gates, panel = FN(panel_vectors)(1);
@@ -35,12 +50,9 @@ static void FN(pack_transposed)(const fastrnn_pack *p) {
         const fastrnn_size columns = p->rows - first * W < width ? p->rows - first * W : width;
         const REAL *from = (const REAL *)p->w + first * W * row_size;
         for (fastrnn_size block = 0; block < blocks; block++)
-            for (int gate = 0; gate < gates; gate++)
-                for (fastrnn_size unit = block * W; unit < (block + 1) * W; unit++, to += width) {
-                    const int used = unit < p->units;
-                    for (fastrnn_size j = 0; j < width; j++)
-                        to[j] = used && j < columns ? from[j * row_size + gate * p->units + unit] : 0;
-                }
+            for (int gate = 0; gate < gates; gate++, to += W * width)
+                FN(transpose_tile)(from + gate * p->units + block * W, row_size, columns, p->units - block * W, to,
+                                   width);
     }
 }
 

@@ -18,17 +18,20 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
 ANYONE = {"_version", "_check"}
-ENGINE = {"_engine", "_kernels", "_schedule", "_memory"}
-TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_config"}
+ENGINE = {"_engine", "_stepper", "_cache", "_kernels", "_schedule", "_memory"}
+TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_stepper", "_config"}
 MAY_IMPORT = {
     "_version": set(),
     "_check": set(),
     "_memory": set(),
     "_kernels": set(),
     "_schedule": {"_kernels", "_memory"},
-    "_engine": ENGINE,
-    "_config": {"_engine"},
-    "functional": {"_engine"},
+    "_cache": {"_kernels", "_schedule", "_memory"},
+    "_engine": {"_cache", "_kernels", "_schedule", "_memory"},
+    "_stepper": {"_cache", "_kernels", "_schedule", "_memory"},
+    "_threads": set(),
+    "_config": {"_engine", "_threads"},
+    "functional": {"_engine", "_cache", "_threads"},
     "layers": {"functional", "_engine"},
     "training": TRAINING,
     "storage": TRAINING,
@@ -41,7 +44,7 @@ MAY_IMPORT = {
     "cli": TRAINING | {"datasets", "forecasting", "benchmark", "reference"},
     "__main__": {"cli"},
     # What the user sees: everything lazily, at import no more than the functions.
-    "__init__": {"_config", "functional"},
+    "__init__": {"_config", "_memory", "_threads", "functional"},
 }
 RUN_TIME_DEPENDENCIES = {"numpy", "safetensors", "tqdm"}
 EXTRAS = {  # what needs more than the run-time dependencies, and may say so
@@ -195,7 +198,7 @@ print(*(name for name in sys.modules if name.startswith("fastrnn.")))
     heavy, own = result.stdout.split("\n")[:2]
     assert not heavy
     units = {name.split(".")[1] for name in own.split()}
-    assert units <= {"_check", "_version", "_config", "functional"} | ENGINE
+    assert units <= {"_check", "_version", "_config", "_threads", "functional"} | ENGINE
 
 
 def test_what_is_lazy_is_there() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._config import show_config
+from ._memory import release as release_workspaces
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
 from .functional import *  # noqa: F403
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _MODULES = ("datasets", "forecasting", "functional", "layers", "reference", "storage", "training")
 _PUBLIC_FROM = ("layers", "training", "storage")
 
-__all__ = ["__version__", "get_num_threads", "set_num_threads", "show_config", *_functional_names]
+__all__ = ["__version__", "get_num_threads", "release_workspaces", "set_num_threads", "show_config", *_functional_names]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ No sum depends on who computes it, so neither does a single bit of the result.
 
 cimport numpy as cnp
 from libc.string cimport memcpy, memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from ._cache cimport Cache, Run, gather, padded_to, run_of, scatter
 from ._kernels cimport *
@@ -85,6 +86,37 @@ def fits(Py_ssize_t cell, int single_rank, x, h0, c0, w_x, w_h, b):
     return cnp.PyArray_SIZE(x) < <cnp.npy_intp>1 << 40
 
 
+# ---- interrupts ------------------------------------------------------------------------------------------------------
+
+cdef extern from "Python.h":
+    int check_signals "PyErr_CheckSignals" () noexcept
+
+cdef double seconds() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + 1e-9 * now.tv_nsec
+
+
+cdef bint signalled() noexcept with gil:
+    """Whether a signal handler has raised, as Ctrl-C does; the exception waits for `raise_signal`."""
+    return check_signals() < 0
+
+
+cdef bint interrupted(double *next_look) noexcept nogil:
+    """The same, at most ten times a second: getting the GIL may take as long as another thread wants to keep it."""
+    cdef double now = seconds()
+    if next_look[0] == 0:
+        next_look[0] = now + 0.1
+    if now < next_look[0]:
+        return False
+    next_look[0] = now + 0.1
+    return signalled()
+
+
+cdef int raise_signal() except -1:
+    return -1
+
+
 # ---- who does what ---------------------------------------------------------------------------------------------------
 
 cdef struct Share:  # of one member
@@ -138,6 +170,8 @@ cdef struct Forward:
     Run run
     const Plan *plan
     fastrnn_barrier barrier
+    double next_look  # for interrupts
+    bint[2] stop      # of chunks in turn: a member may still have to read the last chunk's when this one's is set
     bint keep        # False: no backward pass will come, states and gates are overwritten as soon as they are used
     bint few         # the weights are used as they are
     char *x          # rows of x: (rows, I), or of one chunk
@@ -264,7 +298,10 @@ cdef void forward_loop(void *context, int member, int members) noexcept nogil:
     cdef Share share = share_of(run, plan, member, members)
     cdef Step at
     cdef Py_ssize_t t, start = 0, end, base, row, rows, first, last, input_row = run.inputs * run.size
+    cdef int turn = 0
     while start < plan.steps:
+        if member == 0:
+            p.stop[turn] = interrupted(&p.next_look)
         end = chunk_end(plan, start, FORWARD_CHUNK // run.kept)
         base = 0 if p.keep else plan.offsets[start]
         row, rows = plan.offsets[start], plan.offsets[end] - plan.offsets[start]
@@ -273,6 +310,9 @@ cdef void forward_loop(void *context, int member, int members) noexcept nogil:
         if not p.few and first < last:
             input_product(p, p.x + (first - base) * input_row, p.gates + (first - base) * run.kept, last - first)
         fastrnn_barrier_wait(&p.barrier, members)
+        if p.stop[turn]:
+            return
+        turn = 1 - turn
         for t in range(start, end):
             row = plan.offsets[t] - base
             at.x, at.gates = p.x + row * input_row, p.gates + row * run.kept
@@ -354,6 +394,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
 
     p.plan, p.keep, p.few = plan, keep, plan.rows <= FEW_ROWS
     memset(&p.barrier, 0, sizeof(p.barrier))
+    p.next_look, p.stop[0], p.stop[1] = 0, False, False
     cdef size_t at_x = reserve(&kept_total, rows * run.inputs * run.size)
     cdef size_t at_h = reserve(&kept_total, states * run.state)
     cdef size_t at_c = reserve(&kept_total, states * run.state if has_c else 0)
@@ -398,6 +439,8 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
         last_rows(run, plan, p.h_last, h_n_user)
         if has_c:
             last_rows(run, plan, p.c_last, c_n_user)
+    if p.stop[0] or p.stop[1]:
+        raise_signal()
 
     cache.h_n, cache.c_n, cache.all_c = h_n, c_n, all_c
     cache.single_instance, cache.has_bias, cache.num_threads = single_instance, b is not None, num_threads
@@ -419,6 +462,8 @@ cdef struct Backward:
     Run run
     const Plan *plan
     fastrnn_barrier barrier
+    double next_look
+    bint[2] stop
     Py_ssize_t chunk_rows
     char *h          # the cache's
     char *c
@@ -527,8 +572,11 @@ cdef void backward_loop(void *context, int member, int members) noexcept nogil:
     cdef Run *run = &p.run
     cdef Share share = share_of(run, plan, member, members)
     cdef Py_ssize_t start, end = plan.steps, t, rows, row
+    cdef int turn = 0
     cdef char *dh = p.dh + share.first * run.state
     while end > 0:
+        if member == 0:
+            p.stop[turn] = interrupted(&p.next_look)
         start = chunk_start(plan, end, p.chunk_rows)
         for t in range(end - 1, start - 1, -1):
             rows = min(share.last, plan.counts[t]) - share.first
@@ -546,6 +594,9 @@ cdef void backward_loop(void *context, int member, int members) noexcept nogil:
                 if run.cell.cell_state:
                     zero_reset_rows(run, plan, &share, t, p.dc)
         fastrnn_barrier_wait(&p.barrier, members)  # all gate gradients of the chunk are there
+        if p.stop[turn]:
+            return
+        turn = 1 - turn
         weight_gradients(p, plan.offsets[start], plan.offsets[end] - plan.offsets[start], member, members)
         input_gradients(p, start, end, member, members)
         fastrnn_barrier_wait(&p.barrier, members)  # and are no longer needed
@@ -602,6 +653,7 @@ def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1):
     work = take(total)
     p.plan = plan
     memset(&p.barrier, 0, sizeof(p.barrier))
+    p.next_look, p.stop[0], p.stop[1] = 0, False, False
     p.x, p.h, p.c, p.gates = cache.x_rows, cache.h_rows, cache.c_rows, cache.gates
     p.dw_x, p.dw_h, p.db, p.db_h = work.data + at_dw_x, work.data + at_dw_h, work.data + at_db, work.data + at_db_h
     p.zeros, p.dh, p.dc = work.data + at_zeros, work.data + at_dh, work.data + at_dc
@@ -626,6 +678,8 @@ def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1):
         last_rows(run, plan, p.dh, dh0_user)
         if has_c:
             last_rows(run, plan, p.dc, dc0_user)
+    if p.stop[0] or p.stop[1]:
+        raise_signal()
 
     dw_x, dw_h = matrix_of(run, p.dw_x, run.inputs, cache.dtype), matrix_of(run, p.dw_h, run.units, cache.dtype)
     db = None

@@ -126,3 +126,30 @@ def test_idle_workers_sleep(rng: np.random.Generator) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert float(done.stdout) < 0.05
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ctrl_c_ends_a_long_call(threads: int) -> None:
+    program = textwrap.dedent(
+        f"""
+        import os, signal, threading, time
+        import numpy as np
+        import fastrnn
+
+        x, w_x, w_h = np.ones((64, 20000, 32), "f4"), np.ones((32, 512), "f4") / 99, np.ones((128, 512), "f4") / 99
+        fastrnn.lstm_forward(x[:, :10], None, None, w_x, w_h, None)
+
+        def interrupt():
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt).start()
+        try:
+            fastrnn.lstm_forward(x, None, None, w_x, w_h, None, num_threads={threads}, keep_cache=False)
+        except KeyboardInterrupt:
+            y, _ = fastrnn.lstm_forward(x[:, :10], None, None, w_x, w_h, None, num_threads={threads})
+            print("interrupted, and usable", np.isfinite(y).all())
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "interrupted, and usable True\n"
