@@ -5,6 +5,7 @@
 #include "layout.h"
 #include "product.h"
 #include "gram.h"
+#include "probe.h"
 #include "step.h"
 
 #define CELL_KERNELS
@@ -40,6 +41,8 @@ static const fastrnn_kernels FN(kernels) = {
     .add_gram = FN(add_gram),
     .add_column_sums = FN(add_column_sums),
     .activate = FN(activate_array),
+    .multiply_add_probe = FN(multiply_add_probe),
+    .read_probe = FN(read_probe),
 };
 
 #undef VEC

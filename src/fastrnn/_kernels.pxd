@@ -96,6 +96,8 @@ cdef extern from "fastrnn.h" nogil:
         void (*add_gram)(const fastrnn_gram *) noexcept nogil
         void (*add_column_sums)(const fastrnn_gram *) noexcept nogil
         void (*activate)(int activation, const void *x, void *y, Py_ssize_t n) noexcept nogil
+        Py_ssize_t (*multiply_add_probe)(Py_ssize_t rounds, void *sink) noexcept nogil
+        void (*read_probe)(const void *values, Py_ssize_t n, void *sink) noexcept nogil
 
     ctypedef struct fastrnn_isa:
         const char *name

@@ -5,6 +5,8 @@ cimport numpy as cnp
 
 import os
 
+import numpy as np
+
 cnp.import_array()
 
 CELLS = {
@@ -54,3 +56,17 @@ cdef const fastrnn_kernels *kernels_for(cnp.ndarray array):
 
 cdef const fastrnn_cell *cell_at(Py_ssize_t index) noexcept nogil:
     return &fastrnn_cells[index]
+
+
+def multiply_add_probe(dtype, Py_ssize_t rounds):
+    """Do multiply-adds on registers for a while; returns how many floating-point operations that were."""
+    cdef cnp.ndarray sink = np.empty(64, dtype)
+    return kernels_for(sink).multiply_add_probe(rounds, cnp.PyArray_DATA(sink))
+
+
+def read_probe(cnp.ndarray values):
+    """Read a float32 or float64 vector from end to end (but for a few last values), doing next to nothing with it."""
+    cdef cnp.ndarray sink = np.empty(64, values.dtype)
+    cdef const fastrnn_kernels *kernels = kernels_for(values)
+    kernels.read_probe(cnp.PyArray_DATA(values), values.size // (8 * kernels.width) * (8 * kernels.width),
+                       cnp.PyArray_DATA(sink))
