@@ -273,6 +273,7 @@ VAST = [
     ("x", vast(2**38, 2**20, INPUTS), "x: .* cannot be addressed"),
     ("x", vast(1, 2**58, INPUTS), "x: .* cannot be addressed"),
     ("x", vast(2**58, INPUTS), "x: .* cannot be addressed"),
+    ("x", np.empty((0, 2**58, 1), np.float32), "x: .* cannot be addressed"),  # no rows, but so many steps
     ("x", vast(1, 1, 2**40), "I: expected at most 2147483583, got 1099511627776"),
     ("h0", vast(2**30, 2**30), "h0: expected shape"),
     ("w_x", vast(2**30, 2**30), "w_x: expected shape"),

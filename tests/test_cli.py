@@ -173,6 +173,7 @@ def test_bundled_series_beats_every_baseline(tmp_path, capsys):
             "y: is constant over the 170 rows to train on",
         ),
         ("a\n" + "1\n2\n" * 60, ["--test", "200"], "too few rows"),
+        ("a\n" + "1\n2\n" * 60, ["--horizon", "9", "--test", "8"], "test: expected at least the horizon of 9 rows"),
         ("a\n" + "1\n2\n" * 100, ["--season", "190", "--quiet"], "season: expected at most the 170 values"),
     ],
 )
@@ -200,6 +201,13 @@ def test_a_bad_file_is_told_in_one_line(csv, capsys, tmp_path, text, options, me
 def test_a_bad_command_is_told_in_one_line(capsys, tmp_path, monkeypatch, argv, message):
     monkeypatch.chdir(tmp_path)
     assert message in fails(capsys, *argv)
+
+
+def test_names_of_columns_are_shown_as_they_are(csv, tmp_path, capsys):
+    """Brackets are no markup of the table."""
+    text = "level [m/s] [/end]\n" + "".join(f"{row % 7}\n" for row in range(120))
+    assert main(["forecast", csv(text), "--out", str(tmp_path / "out"), "--quiet", *QUICK]) == 0
+    assert "level [m/s] [/end]: next step" in capsys.readouterr().out
 
 
 def test_out_that_is_a_file(csv, tmp_path, capsys):

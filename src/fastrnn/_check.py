@@ -324,7 +324,7 @@ def require_addressable(batch: int, time: int, inputs: int, wide: int, dtype: np
     for name, value in (("I", inputs), ("G*H", wide)):
         if value > most:
             raise ValueError(f"{name}: expected at most {most}, got {value}")
-    if batch * time * (inputs + 2 * (wide + 256)) * dtype.itemsize >= 2**62:
+    if max(batch, 1) * time * (inputs + 2 * (wide + 256)) * dtype.itemsize >= 2**62:
         raise ValueError(f"x: B*T*(I + G*H) = {batch}*{time}*({inputs} + {wide}) values cannot be addressed")
 
 

@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # whoever read our output has left; keep the interpreter from complaining when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, ImportError, NotImplementedError, OSError) as error:
+    except (ValueError, ImportError, NotImplementedError, OSError, MemoryError) as error:
         print(f"{command}: {_one_line(error)}", file=sys.stderr)
         return 2
 
@@ -152,7 +152,9 @@ def _add_forecast_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", metavar="FILE.csv", help="a header line, then one row for each step of time")
 
     data = parser.add_argument_group("the series")
-    data.add_argument("--target", metavar="COL", help="column to forecast (default: the first column of numbers)")
+    data.add_argument(
+        "--target", metavar="COL", help="column to forecast (default: the first column of numbers that is no time)"
+    )
     data.add_argument("--time", metavar="COL", help="column of times (default: looked for)")
     data.add_argument("--horizon", metavar="N", type=count, default=1, help="steps ahead")
     data.add_argument(

@@ -94,3 +94,13 @@ def test_use_before_fit_and_misfits():
         model.predict_at([0], np.arange(5.0))
     with pytest.raises(ValueError, match="origins: expected integers from 0 to 4"):
         model.predict_at([5], np.arange(5.0))
+
+
+def test_a_series_needs_values_and_times_in_order():
+    with pytest.raises(ValueError, match="y: expected at least 1 value"):
+        LastValue().fit([])
+    with pytest.raises(ValueError, match="y: expected at least 1 value"):
+        LastValue().fit([1.0]).predict([])
+    for time in ([2, 1, 0], [0, 1, 1]):
+        with pytest.raises(ValueError, match="time: expected moments in rising order"):
+            LastValue().fit([1.0, 2.0, 3.0], time=np.array(time, "datetime64[h]"))

@@ -117,6 +117,21 @@ def test_infinite_values_are_missing(csv):
     np.testing.assert_array_equal(series.y, [1, 1, 3])
 
 
+@pytest.mark.parametrize("first", ["", "timestamp", "Date"])
+def test_row_numbers_and_times_are_no_target(csv, first):
+    series = read_csv(csv(f"{first},y\n20110101,1\n20110102,4\n20110103,9\n"))
+    assert series.target == "y"
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [(["True", "", "False"], [1, 1, 0]), ([f"1{'0' * 30}", "", f"2{'0' * 30}"], [1e30, 1e30, 2e30])],
+)
+def test_numbers_that_pandas_keeps_as_objects(csv, cells, values):
+    series = read_csv(csv("y,z\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells))), target="y")
+    np.testing.assert_allclose(series.X[:, 0], values)
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -135,6 +150,8 @@ def test_infinite_values_are_missing(csv):
         ("a,b\n1,\n2,\n", {"target": "b"}, "holds no number at all"),
         ("a\nu\nv\n", {}, "no column of numbers"),
         ("a,b\n1,2\n3,4,5,6\n", {}, "is not a readable CSV"),
+        ("a,b\n1,2,3\n4,5,6\n", {}, "more cells than the header has names"),
+        ("time,a\n2011-01-01,1\n2011-01-02,2\n", {"season": 0}, "season: expected an integer >= 1, got 0"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_line(csv, text, options, message):

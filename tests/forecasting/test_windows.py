@@ -46,3 +46,9 @@ def test_scaling_knows_only_what_it_was_fitted_on(rng):
     np.testing.assert_allclose(scaled[:50].std(axis=0), [1, 0, 1], atol=1e-12)
     np.testing.assert_allclose(scaler.inverse(2, scaled[:, 2]), table[:, 2])
     assert not scaler.transform(table + np.array([0, 5, 0]))[:, 1].any()
+
+
+@pytest.mark.parametrize("sizes", [{"test": 4}, {"test": -1}, {"test": 10, "validation": 0}])
+def test_a_part_holds_at_least_one_horizon(sizes):
+    with pytest.raises(ValueError, match=r"(test|validation): expected at least the horizon of 5 rows"):
+        split_end(100, window=6, horizon=5, **sizes)

@@ -110,6 +110,15 @@ def test_steps_forward_and_backward_equal_the_sequence(
 
 
 @cells
+def test_missing_output_gradient_is_zeros(cell: Cell, arguments: dict[str, Any], rng: np.random.Generator) -> None:
+    y, cache = cell.forward(reference, arguments)
+    dfinal = {f"d{state}_n": rng.normal(size=(BATCH, HIDDEN)) for state in cell.states}
+    gradients = cell.backward(reference, None, cache, **dfinal)
+    for gradient, expected in zip(gradients, cell.backward(reference, np.zeros_like(y), cache, **dfinal), strict=True):
+        np.testing.assert_array_equal(gradient, expected)
+
+
+@cells
 def test_missing_states_are_zeros(cell: Cell, arguments: dict[str, Any]) -> None:
     names = [f"{state}0" for state in cell.states]
     zeros = {**arguments, **{name: np.zeros((BATCH, HIDDEN)) for name in names}}

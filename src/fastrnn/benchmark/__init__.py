@@ -1,7 +1,7 @@
 """fastrnn beside the libraries that people would use instead, on the machine it runs on.
 
-`cases` says what is computed, `peers` by whom, `measure` how it is timed, `report` how it is shown; ``fastrnn bench``
-and ``benches/`` both use them.  Every result is checked against the reference in float64 before anything is timed.
+`cases` says what is computed, `peers` by whom, `measure` how it is timed, `probe` what the machine can do at most,
+`report` how it is shown; ``fastrnn bench`` and ``benches/`` both use them.  Every result is checked against the reference in float64 before anything is timed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
+from .. import _engine
 from . import report
 from .cases import (
     CELLS,
@@ -28,7 +30,8 @@ from .cases import (
     make_cases,
 )
 from .measure import Row, checked_run, limited_threads, measure_case, time_in_turns
-from .peers import FASTRNN, PEERS, Implementation, Prepared, installed_peers
+from .peers import FASTRNN, PEERS, STEP_FUNCTION, Implementation, Prepared, installed_peers
+from .probe import Machine
 
 __all__ = [
     "CELLS",
@@ -37,6 +40,7 @@ __all__ = [
     "PEERS",
     "Case",
     "Implementation",
+    "Machine",
     "Prepared",
     "Row",
     "Shape",
@@ -58,10 +62,16 @@ class Options(NamedTuple):
     """The command line, checked."""
 
     cases: list[Case]
-    implementations: list[Implementation]
+    peers: list[Implementation]
     threads: int
     seconds: float
     dtype: str
+    instruction_set: str
+
+    @property
+    def implementations(self) -> list[Implementation]:
+        """All that are timed, in the order of the table."""
+        return [FASTRNN, STEP_FUNCTION, *self.peers]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,11 +98,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--peers", nargs="+", metavar="PEER", help=f"from {', '.join(PEERS)} (default: those that are installed)"
     )
     parser.add_argument(
+        "--isa",
+        metavar="NAME",
+        help=f"instruction set of fastrnn, from {', '.join(_engine.instruction_sets())} (default: the one in use)",
+    )
+    parser.add_argument(
         "--seconds", metavar="S", help=f"time for every row (default: {SECONDS:g}, with --quick {QUICK_SECONDS:g})"
     )
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="print one JSON object, times in seconds")
-    output.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    output.add_argument("--json", action="store_true", help="print one JSON object, times in seconds unless named _ms")
+    output.add_argument("--markdown", action="store_true", help="print compact tables in Markdown, one for each mode")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -108,12 +123,14 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"fastrnn bench: {error}", file=sys.stderr)
         return 2
-    rows = _rows(options)
-    facts = report.environment(options.implementations, options.threads, options.dtype)
+    with _instruction_set(options.instruction_set):
+        machine = Machine(options.dtype, options.threads)
+        rows = _rows(options, machine)
+        facts = report.environment([FASTRNN, *options.peers], machine)
     if args.json:
         print(json.dumps(report.as_json(rows, facts), ensure_ascii=False, allow_nan=False))
     elif args.markdown:
-        print(report.markdown(rows, options.implementations, facts))
+        print(report.markdown(rows, facts))
     else:
         report.show(rows, options.implementations, facts)
     failed = report.faults(rows)
@@ -122,7 +139,18 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _rows(options: Options) -> list[Row]:
+@contextmanager
+def _instruction_set(name: str) -> Iterator[None]:
+    """Let fastrnn use an instruction set for a while."""
+    before = _engine.instruction_set()
+    _engine.use_instruction_set(name)
+    try:
+        yield
+    finally:
+        _engine.use_instruction_set(before)
+
+
+def _rows(options: Options, machine: Machine) -> list[Row]:
     """Every case measured, with a progress bar on a terminal."""
     from tqdm import tqdm
 
@@ -130,7 +158,9 @@ def _rows(options: Options) -> list[Row]:
     with limited_threads(options.threads), tqdm(options.cases, unit="row", disable=None, leave=False) as progress:
         for case in progress:
             progress.set_description(str(case))
-            rows.append(measure_case(case, options.implementations, options.threads, options.seconds))
+            row = measure_case(case, options.implementations, options.threads, options.seconds)
+            row.floor = machine.floor(case)
+            rows.append(row)
     return rows
 
 
@@ -154,7 +184,10 @@ def _checked(args: argparse.Namespace) -> Options:
         raise ValueError("--shapes: expected B,T,I,H for sequences or I,H for steps, got none for these --modes")
     peers = installed_peers() if args.peers is None else _peers(args.peers)
     seconds = (QUICK_SECONDS if args.quick else SECONDS) if args.seconds is None else _seconds(args.seconds)
-    return Options(selected, [FASTRNN, *peers], _count("--threads", args.threads), seconds, dtype)
+    threads = _count("--threads", args.threads)
+    isa = _engine.instruction_set() if args.isa is None else args.isa
+    (isa,) = _names("--isa", [isa], _engine.instruction_sets())
+    return Options(selected, peers, threads, seconds, dtype, isa)
 
 
 def _names(option: str, values: Sequence[str] | None, known: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ Array = np.ndarray
 CELLS = tuple(_engine.CELLS)
 MODES = ("forward", "forward+backward", "step")
 DTYPES = ("float32", "float64")
+CHECKED_STEPS = 3  # the first from a state of zero, those after it need w_h too
 
 
 class Shape(NamedTuple):
@@ -48,7 +49,11 @@ TOLERANCES = {"float32": 1e-4, "float64": 1e-10}
 
 @dataclass(frozen=True)
 class Case:
-    """One computation that every implementation does."""
+    """One computation that every implementation does.
+
+    A step is part of a loop, as in a program that owns it: the state is zero at first, and every call goes on from the
+    state that the call before it has left, with the same x_t.
+    """
 
     cell: str
     mode: str
@@ -60,13 +65,32 @@ class Case:
         """The states that the cell carries from step to step."""
         return ("h", "c") if _engine.CELLS[self.cell]["cell_state"] else ("h",)
 
+    @property
+    def checked_calls(self) -> int:
+        """The results of which call are those of `expected`."""
+        return CHECKED_STEPS if self.mode == "step" else 1
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations of the products with w_x and w_h; backward has twice as many as forward."""
+        batch, time, inputs, hidden = self.shape
+        forward = 2 * time * batch * (inputs + hidden) * _engine.CELLS[self.cell]["gates"] * hidden
+        return 3 * forward if self.mode == "forward+backward" else forward
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of w_x and w_h."""
+        _, _, inputs, hidden = self.shape
+        return (inputs + hidden) * _engine.CELLS[self.cell]["gates"] * hidden * np.dtype(self.dtype).itemsize
+
     def __str__(self) -> str:
         return f"{self.cell}-{self.mode}-{'x'.join(map(str, self.shape))}"
 
     def arguments(self) -> dict[str, Array]:
         """x, h0[, c0], w_x, w_h, b by name, in the order of the signature; the same numbers at every call.
 
-        Weights are as a layer is born with them, uniform within 1/sqrt(H).  In a step, x is x_t (B, I).
+        Weights are as a layer is born with them, uniform within 1/sqrt(H).  In a step, x is x_t (B, I) and the
+        states are zero.
         """
         spec = _engine.CELLS[self.cell]
         batch, time, inputs, hidden = self.shape
@@ -74,7 +98,7 @@ class Case:
         rng = np.random.default_rng([*self.shape, CELLS.index(self.cell)])
         arrays = {
             "x": rng.normal(size=(batch, inputs) if self.mode == "step" else (batch, time, inputs)),
-            **{f"{state}0": rng.normal(size=(batch, hidden)) for state in self.states},
+            **{f"{state}0": rng.normal(size=(batch, hidden)) * (self.mode != "step") for state in self.states},
             "w_x": rng.uniform(-1, 1, (inputs, width)) / np.sqrt(hidden),
             "w_h": rng.uniform(-1, 1, (hidden, width)) / np.sqrt(hidden),
             "b": rng.uniform(-1, 1, (width,) if spec["additive"] else (2, width)) / np.sqrt(hidden),
@@ -89,11 +113,15 @@ class Case:
     def expected(self) -> dict[str, Array]:
         """The results by name, from the reference in float64.
 
-        A step gives h[, c]; forward y and the final states; forward+backward y and the gradient of every argument.
+        Steps give the last h[, c]; forward y and the final states; forward+backward y and the gradient of every
+        argument.
         """
         arguments = {name: array.astype(np.float64) for name, array in self.arguments().items()}
         if self.mode == "step":
-            *states, _ = getattr(reference, f"{self.cell}_step_forward")(*arguments.values())
+            x, *values = arguments.values()
+            states, weights = values[:-3], values[-3:]
+            for _ in range(self.checked_calls):
+                *states, _ = getattr(reference, f"{self.cell}_step_forward")(x, *states, *weights)
             return dict(zip(self.states, states, strict=True))
         y, cache = getattr(reference, f"{self.cell}_forward")(*arguments.values())
         if self.mode == "forward":

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from .cases import Array, Case, fault
-from .peers import FASTRNN, Implementation
+from .peers import FASTRNN, STEP_FUNCTION, Implementation
 
 TURN_SECONDS = 2e-3  # a turn repeats short calls for so long: the clock and a cold cache then weigh little
 MIN_ROUNDS = 5
@@ -39,11 +39,12 @@ class Row:
     case: Case
     seconds: dict[str, float] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    floor: float | None = None  # seconds that the case takes at least on this machine, from `probe`
 
     @property
     def best_peer(self) -> str | None:
-        """The fastest implementation beside fastrnn."""
-        peers = [name for name in self.seconds if name != FASTRNN.name]
+        """The fastest implementation that is not ours."""
+        peers = [name for name in self.seconds if name not in (FASTRNN.name, STEP_FUNCTION.name)]
         return min(peers, key=self.seconds.__getitem__, default=None)
 
     @property
@@ -53,13 +54,25 @@ class Row:
             return None
         return self.seconds[self.best_peer] / self.seconds[FASTRNN.name]
 
+    @property
+    def share(self) -> float | None:
+        """The part of the machine's peak that fastrnn reaches: floor by time, 1 is all of it."""
+        if self.floor is None or FASTRNN.name not in self.seconds:
+            return None
+        return self.floor / self.seconds[FASTRNN.name]
+
 
 def checked_run(
     implementation: Implementation, case: Case, threads: int, expected: Mapping[str, Array] | None = None
 ) -> Callable[[], Any]:
-    """What is to be timed, run once and found right; a wrong result raises ``ArithmeticError``."""
+    """What is to be timed, run and found right; a wrong result raises ``ArithmeticError``.
+
+    What is compared is the result of call number `Case.checked_calls`: steps go on from the state of the call before.
+    """
     prepared = implementation.prepare(case, threads)
-    wrong = fault(prepared.results(prepared.run()), case.expected() if expected is None else expected, case.dtype)
+    for _ in range(case.checked_calls):
+        raw = prepared.run()
+    wrong = fault(prepared.results(raw), case.expected() if expected is None else expected, case.dtype)
     if wrong is not None:
         raise ArithmeticError(f"wrong result: {wrong}")
     return prepared.run
@@ -84,7 +97,7 @@ def measure_case(case: Case, implementations: Sequence[Implementation], threads:
 
 def time_in_turns(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
     """Median seconds per call of every function, which take turns until about so many seconds are over."""
-    calls = {name: max(1, round(TURN_SECONDS / _turn(run, 1))) for name, run in runs.items()}
+    calls = {name: calls_in_a_turn(run) for name, run in runs.items()}
     turns: dict[str, list[float]] = {name: [] for name in runs}
     order, shuffle = list(runs), random.Random(0).shuffle
     start, rounds = perf_counter(), 0
@@ -94,7 +107,7 @@ def time_in_turns(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict
         while order and (rounds < MIN_ROUNDS or perf_counter() - start < seconds):
             shuffle(order)  # nobody always follows the same neighbour
             for name in order:
-                turns[name].append(_turn(runs[name], calls[name]))
+                turns[name].append(seconds_per_call(runs[name], calls[name]))
             rounds += 1
     finally:
         if collecting:
@@ -102,7 +115,12 @@ def time_in_turns(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict
     return {name: statistics.median(times) for name, times in turns.items()}
 
 
-def _turn(run: Callable[[], Any], calls: int) -> float:
+def calls_in_a_turn(run: Callable[[], Any]) -> int:
+    """How many calls fill a turn, at least one."""
+    return max(1, round(TURN_SECONDS / seconds_per_call(run, 1)))
+
+
+def seconds_per_call(run: Callable[[], Any], calls: int) -> float:
     """Seconds per call; where calls are short, one that is not counted brings the data into the caches."""
     if calls > 1:
         run()

@@ -10,19 +10,24 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from .. import _engine
 from .cases import MODES, Array, Case
 
 Results = dict[str, Array]
 
 
 class Prepared(NamedTuple):
-    """A case made ready: `run()` is what is timed, `results(run())` are its results by name."""
+    """A case made ready: `run()` is what is timed, `results(run())` are its results by name.
+
+    For steps `run` keeps the state, which is zero before its first call.
+    """
 
     run: Callable[[], Any]
     results: Callable[[Any], Results]
@@ -82,11 +87,12 @@ class FunctionsOfModule(Implementation):
 
     def prepare(self, case: Case, threads: int) -> Prepared:
         module, keywords = self.functions(threads)
+        if case.mode == "step":
+            return self._stepping(case, getattr(module, f"{case.cell}_step_forward"))
         arguments, dy = case.arguments(), case.dy()
         values = tuple(arguments.values())
         forward = getattr(module, f"{case.cell}_forward")
         backward = getattr(module, f"{case.cell}_backward")
-        step = getattr(module, f"{case.cell}_step_forward")
 
         def forward_backward() -> tuple[Array, Any]:
             y, cache = forward(*values, **keywords)
@@ -103,19 +109,54 @@ class FunctionsOfModule(Implementation):
         return {
             "forward": Prepared(lambda: forward(*values, **keywords, keep_cache=False), forward_results),
             "forward+backward": Prepared(forward_backward, gradient_results),
-            "step": Prepared(lambda: step(*values), lambda raw: dict(zip(case.states, raw[:-1], strict=True))),
         }[case.mode]
 
+    @staticmethod
+    def _stepping(case: Case, step: Callable[..., Any]) -> Prepared:
+        x, *values = case.arguments().values()
+        states, weights = values[:-3], values[-3:]
 
-class FastRNN(FunctionsOfModule):
-    """`fastrnn.functional`."""
+        def run() -> list[Array]:
+            nonlocal states
+            *states, _ = step(x, *states, *weights)
+            return states
 
-    name, title, packages = "fastrnn", "fastrnn", ("fastrnn",)
+        return Prepared(run, lambda raw: dict(zip(case.states, raw, strict=True)))
+
+
+class StepFunction(FunctionsOfModule):
+    """`fastrnn.functional`, of which ``<cell>_step_forward`` is timed beside what `FastRNN` does for steps."""
+
+    name, title, packages = "fastrnn_function", "fastrnn function", ("fastrnn",)
+    modes = ("step",)
 
     def functions(self, threads: int) -> tuple[Any, dict[str, Any]]:
         from .. import functional
 
         return functional, {"num_threads": threads}
+
+
+class FastRNN(StepFunction):
+    """`fastrnn.functional` for sequences; for steps a `Stepper`, which packs the weights once and keeps the state."""
+
+    name, title = "fastrnn", "fastrnn"
+    modes = MODES
+
+    def prepare(self, case: Case, threads: int) -> Prepared:
+        return self._bound_steps(case) if case.mode == "step" else super().prepare(case, threads)
+
+    @staticmethod
+    def _bound_steps(case: Case) -> Prepared:
+        from .._stepper import Stepper
+
+        x, *_, w_x, w_h, b = case.arguments().values()
+        index, activations = _engine.CELLS[case.cell]["index"], _engine.ACTIVATIONS
+        stepper = Stepper(index, case.shape.batch, w_x, w_h, b, activations["tanh"], activations["sigmoid"])
+
+        def results(h: Array) -> Results:
+            return {**dict(zip(case.states, stepper.state, strict=True)), "h": h}
+
+        return Prepared(partial(stepper.step, x), results)
 
 
 class Reference(FunctionsOfModule):
@@ -150,15 +191,14 @@ class PyTorch(Implementation):
         state = tuple(states) if len(states) > 1 else states[0]
         if case.mode == "forward+backward":
             return self._training(torch, case, module, x, states, state)
+        if case.mode == "step":
+            return self._stepping(torch, case, module, x, state)
 
         def run() -> Any:
             with torch.inference_mode():
                 return module(x, state)
 
         def results(raw: Any) -> Results:
-            if case.mode == "step":
-                values = raw if isinstance(raw, tuple) else (raw,)
-                return {name: value.numpy() for name, value in zip(case.states, values, strict=True)}
             y, final = raw
             final = final if isinstance(final, tuple) else (final,)
             return {
@@ -182,6 +222,22 @@ class PyTorch(Implementation):
             for parameter, value in zip(module.parameters(), ours, strict=True):
                 parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
         return module
+
+    @staticmethod
+    def _stepping(torch: Any, case: Case, module: Any, x: Any, state: Any) -> Prepared:
+        """One step after another."""
+
+        def run() -> Any:
+            nonlocal state
+            with torch.inference_mode():
+                state = module(x, state)
+            return state
+
+        def results(raw: Any) -> Results:
+            values = raw if isinstance(raw, tuple) else (raw,)
+            return {name: value.numpy() for name, value in zip(case.states, values, strict=True)}
+
+        return Prepared(run, results)
 
     def _training(self, torch: Any, case: Case, module: Any, x: Any, states: list[Any], state: Any) -> Prepared:
         """Forward, and the gradients of x, the initial states and all weights."""
@@ -236,17 +292,29 @@ class ONNXRuntime(Implementation):
         )
         x = arguments["x"].reshape(case.shape[:3]).swapaxes(0, 1)
         feeds = {"x": np.ascontiguousarray(x), **{f"{name}0": arguments[f"{name}0"][None] for name in case.states}}
+        if case.mode == "step":
+            return self._stepping(case, session, feeds)
 
         def results(raw: list[Array]) -> Results:
             y, *final = raw  # (T, 1, B, H), and (1, B, H) each: directions have an axis of their own
-            if case.mode == "step":
-                return {name: value[0] for name, value in zip(case.states, final, strict=True)}
             return {
                 "y": y[:, 0].swapaxes(0, 1),
                 **{f"{name}_n": value[0] for name, value in zip(case.states, final, strict=True)},
             }
 
         return Prepared(lambda: session.run(None, feeds), results)
+
+    @staticmethod
+    def _stepping(case: Case, session: Any, feeds: dict[str, Array]) -> Prepared:
+        """One step after another, only the states asked for."""
+        initial, final = [f"{name}0" for name in case.states], [f"{name}_n" for name in case.states]
+
+        def run() -> list[Array]:
+            states: list[Array] = session.run(final, feeds)
+            feeds.update(zip(initial, states, strict=True))
+            return states
+
+        return Prepared(run, lambda raw: {name: value[0] for name, value in zip(case.states, raw, strict=True)})
 
     def _model(self, case: Case, arguments: dict[str, Array]) -> bytes:
         """A model of one node, as ONNX writes it down."""
@@ -286,13 +354,15 @@ class ONNXRuntime(Implementation):
 
 
 class JAX(Implementation):
-    """lax.scan on (T, B, I) under jit, compiled before the clock runs; the input product stands before the loop."""
+    """Under jit, compiled before the clock runs: lax.scan on (T, B, I), its input product before the loop; or a step."""
 
     name, title, packages = "jax", "JAX", ("jax",)
 
     def prepare(self, case: Case, threads: int) -> Prepared:
         jax = self._import(threads)
         values = [jax.numpy.asarray(array) for array in self._time_first(case)]
+        if case.mode == "step":
+            return self._stepping(jax, case, values)
         forward = self._forward(jax, case.cell)
         if case.mode == "forward+backward":
             return self._training(jax, case, forward, values)
@@ -300,9 +370,8 @@ class JAX(Implementation):
 
         def results(raw: Any) -> Results:
             y, final = raw
-            suffix = "" if case.mode == "step" else "_n"
-            states = {f"{name}{suffix}": np.asarray(value) for name, value in zip(case.states, final, strict=True)}
-            return states if case.mode == "step" else {"y": np.asarray(y).swapaxes(0, 1), **states}
+            states = {f"{name}_n": np.asarray(value) for name, value in zip(case.states, final, strict=True)}
+            return {"y": np.asarray(y).swapaxes(0, 1), **states}
 
         return Prepared(lambda: jax.block_until_ready(compiled(*values)), results)
 
@@ -322,13 +391,13 @@ class JAX(Implementation):
 
     @staticmethod
     def _time_first(case: Case) -> Iterator[Array]:
-        """The arguments, x as (T, B, I)."""
+        """The arguments, a sequence x as (T, B, I)."""
         for name, array in case.arguments().items():
-            yield np.ascontiguousarray(array.reshape(case.shape[:3]).swapaxes(0, 1)) if name == "x" else array
+            yield np.ascontiguousarray(array.swapaxes(0, 1)) if name == "x" and array.ndim == 3 else array
 
     @staticmethod
-    def _forward(jax: Any, cell: str) -> Callable[..., Any]:
-        """The function (x, h0[, c0], w_x, w_h, b) -> y (T, B, H), final states."""
+    def _equations(jax: Any, cell: str) -> Callable[..., tuple[Any, ...]]:
+        """The function (gx, gh, h[, c]) -> new states, gx and gh being the two products with their biases."""
         tanh, sigmoid, split = jax.numpy.tanh, jax.nn.sigmoid, jax.numpy.split
 
         def rnn(gx: Any, gh: Any, h: Any) -> tuple[Any, ...]:
@@ -346,7 +415,12 @@ class JAX(Implementation):
             return (z * h + (1 - z) * n,)
 
         steps: dict[str, Callable[..., tuple[Any, ...]]] = {"rnn": rnn, "lstm": lstm, "gru": gru}
-        step = steps[cell]
+        return steps[cell]
+
+    @classmethod
+    def _forward(cls, jax: Any, cell: str) -> Callable[..., Any]:
+        """The function (x, h0[, c0], w_x, w_h, b) -> y (T, B, H), final states."""
+        step = cls._equations(jax, cell)
 
         def forward(x: Any, *states_and_weights: Any) -> Any:
             *initial, w_x, w_h, b = states_and_weights
@@ -360,6 +434,25 @@ class JAX(Implementation):
             return y, final
 
         return forward
+
+    @classmethod
+    def _stepping(cls, jax: Any, case: Case, values: list[Any]) -> Prepared:
+        """One step after another."""
+        step = cls._equations(jax, case.cell)
+        x, *states, w_x, w_h, b = values
+
+        def one_step(x: Any, w_x: Any, w_h: Any, b: Any, *states: Any) -> tuple[Any, ...]:
+            b_x, b_h = (b[0], b[1]) if b.ndim == 2 else (b, 0)
+            return step(x @ w_x + b_x, states[0] @ w_h + b_h, *states)
+
+        compiled = jax.jit(one_step)
+
+        def run() -> Any:
+            nonlocal states
+            states = jax.block_until_ready(compiled(x, w_x, w_h, b, *states))
+            return states
+
+        return Prepared(run, lambda raw: {name: np.asarray(h) for name, h in zip(case.states, raw, strict=True)})
 
     @staticmethod
     def _training(jax: Any, case: Case, forward: Callable[..., Any], values: list[Any]) -> Prepared:
@@ -380,7 +473,7 @@ class JAX(Implementation):
         return Prepared(lambda: jax.block_until_ready(compiled(dy, *values)), results)
 
 
-FASTRNN = FastRNN()
+FASTRNN, STEP_FUNCTION = FastRNN(), StepFunction()
 PEERS: dict[str, Implementation] = {peer.name: peer for peer in (Reference(), PyTorch(), ONNXRuntime(), JAX())}
 
 

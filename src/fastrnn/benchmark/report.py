@@ -1,4 +1,4 @@
-"""How it is shown: a table for terminals, in Markdown, or everything as JSON."""
+"""How it is shown: tables for terminals, in Markdown, or everything as JSON."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ import os
 import platform
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from .. import _engine
+from .cases import MODES, Case
 from .measure import Row
-from .peers import FASTRNN, PEERS, Implementation
+from .peers import FASTRNN, PEERS, STEP_FUNCTION, Implementation
+from .probe import Machine
 
-TITLES = {FASTRNN.name: FASTRNN.title, **{name: peer.title for name, peer in PEERS.items()}}
+TITLES = {peer.name: peer.title for peer in (FASTRNN, STEP_FUNCTION, *PEERS.values())}
+CAPTIONS = {
+    "forward": "forward: a whole sequence, inference",
+    "forward+backward": "forward+backward: a whole sequence, and the gradients of x, initial states and weights",
+    "step": "step: one of many in a loop, called from Python",
+}
 CLOSE = 0.05  # ratios so near to 1 are no difference
-NOTE = "Median times of one call, implementations in turns. ratio: best peer / fastrnn, above 1 fastrnn is faster."
+NOTES = [
+    "Median times of one call, implementations in turns.",
+    "ratio: time of the best peer / time of fastrnn, above 1 fastrnn is faster.",
+    "of peak: time at the machine's measured peak / time of fastrnn.",
+]
+STEP_NOTE = f"fastrnn steps with its weights packed once; {STEP_FUNCTION.title} is <cell>_step_forward."
 
 
-def environment(implementations: Iterable[Implementation], threads: int, dtype: str) -> dict[str, Any]:
+def environment(implementations: Iterable[Implementation], machine: Machine) -> dict[str, Any]:
     """What the numbers depend on."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -26,9 +39,10 @@ def environment(implementations: Iterable[Implementation], threads: int, dtype: 
         "cpu": _cpu_model(),
         "cpus": usable,
         "instruction_set": _engine.instruction_set(),
-        "threads": threads,
+        "threads": machine.threads,
         "threads_limited": find_spec("threadpoolctl") is not None,
-        "dtype": dtype,
+        "dtype": machine.dtype,
+        "peak": machine.facts(),
         "python": platform.python_version(),
         "versions": {implementation.title: implementation.version() for implementation in implementations},
     }
@@ -51,10 +65,21 @@ def header(facts: dict[str, Any]) -> list[str]:
     if not facts["threads_limited"]:
         threads += " (not for NumPy's BLAS: that needs threadpoolctl)"
     return [
-        f"{facts['cpu']} ({facts['cpus']} CPUs usable, {facts['machine']}), "
-        f"instruction set {facts['instruction_set']}, {threads}, {facts['dtype']}",
+        f"{facts['cpu']} ({facts['cpus']} CPUs usable, {facts['machine']})",
+        f"instruction set {facts['instruction_set']}, {threads}, {facts['dtype']}; {_peak(facts['peak'])}",
         f"{versions}, Python {facts['python']}",
     ]
+
+
+def _peak(peak: dict[str, Any]) -> str:
+    """The peak of the machine; of the bandwidths those of the smallest and of the largest weights."""
+    reads = [f"{read['gigabytes_per_second']:.0f} GB/s of {_kilobytes(read['bytes'])}" for read in peak["reads"]]
+    shown = ", ".join(dict.fromkeys(reads[:1] + reads[-1:]))
+    return f"peak {peak['gflops']:.0f} GFLOP/s" + (f", reading {shown}" if shown else "")
+
+
+def _kilobytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
 def duration(seconds: float) -> str:
@@ -65,20 +90,77 @@ def duration(seconds: float) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
-def columns(implementations: Iterable[Implementation]) -> list[str]:
-    """The titles of the table's columns."""
+def percent(share: float | None) -> str:
+    """A share with two digits."""
+    return "-" if share is None else f"{100 * share:.{0 if share >= 0.0995 else 1}f} %"
+
+
+def by_mode(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each mode: they make a table."""
+    groups: dict[str, list[Row]] = {mode: [] for mode in MODES}
+    for row in rows:
+        groups[row.case.mode].append(row)
+    return {mode: group for mode, group in groups.items() if group}
+
+
+def taking_part(rows: Sequence[Row], implementations: Iterable[Implementation]) -> list[Implementation]:
+    """Those that have computed one of the rows, or have failed to: the others need no column."""
+    return [
+        implementation
+        for implementation in implementations
+        if any(implementation.name in row.seconds or implementation.name in row.faults for row in rows)
+    ]
+
+
+def sizes_title(mode: str) -> str:
+    """What `sizes` shows."""
+    return "B,I,H" if mode == "step" else "B,T,I,H"
+
+
+def sizes(case: Case) -> str:
+    """The shape of a case; a step has no T."""
+    batch, _, inputs, hidden = case.shape
+    return f"{batch},{inputs},{hidden}" if case.mode == "step" else str(case.shape)
+
+
+def columns(mode: str, implementations: Iterable[Implementation]) -> list[str]:
+    """The titles of a table's columns."""
     titles = [implementation.title for implementation in implementations]
-    return ["cell", "mode", "B,T,I,H", *titles, "best peer", "ratio"]
+    return ["cell", sizes_title(mode), *titles, "ratio", "of peak"]
 
 
 def entries(row: Row, implementations: Iterable[Implementation]) -> list[str]:
-    """A row of the table as text; what cannot be computed is "-", what failed is "failed"."""
-    names = [implementation.name for implementation in implementations]
-    missing = {name: "failed" if name in row.faults else "-" for name in names}
-    times = [duration(row.seconds[name]) if name in row.seconds else missing[name] for name in names]
-    best = "-" if row.best_peer is None else TITLES[row.best_peer]
-    ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
-    return [row.case.cell, row.case.mode, str(row.case.shape), *times, best, ratio]
+    """A row of a table as text; what cannot be computed is "-", what failed is "failed"."""
+    times = [_time(row, implementation.name) for implementation in implementations]
+    return [row.case.cell, sizes(row.case), *times, _ratio(row), percent(row.share)]
+
+
+def _time(row: Row, name: str) -> str:
+    return duration(row.seconds[name]) if name in row.seconds else "failed" if name in row.faults else "-"
+
+
+def _ratio(row: Row) -> str:
+    return "-" if row.ratio is None else f"{row.ratio:.2f}"
+
+
+def summary(rows: Iterable[Row]) -> str | None:
+    """In how many rows fastrnn is ahead of every peer, and where the ratio is smallest; None without peers."""
+    compared = [(row.ratio, row) for row in rows if row.ratio is not None]
+    if not compared:
+        return None
+    ahead = sum(ratio > 1 for ratio, _ in compared)
+    ratio, row = min(compared, key=lambda pair: pair[0])
+    return (
+        f"fastrnn is ahead of every peer in {ahead} of {len(compared)} rows; smallest ratio {ratio:.2f}: "
+        f"{row.case.cell} {row.case.mode} {sizes(row.case)}, {TITLES[row.best_peer or '']}"
+    )
+
+
+def closing(rows: Sequence[Row]) -> list[str]:
+    """What stands under the tables: the summary, and how to read them."""
+    line = summary(rows)
+    steps = [STEP_NOTE] if taking_part(rows, [STEP_FUNCTION]) else []
+    return [*([line, ""] if line else []), *NOTES, *steps]
 
 
 def faults(rows: Iterable[Row]) -> list[str]:
@@ -86,13 +168,22 @@ def faults(rows: Iterable[Row]) -> list[str]:
     return [f"{TITLES[name]}, {row.case}: {text}" for row in rows for name, text in row.faults.items()]
 
 
-def markdown(rows: Iterable[Row], implementations: Sequence[Implementation], facts: dict[str, Any]) -> str:
-    """The table to paste into documents."""
-    titles = columns(implementations)
-    lines = [*header(facts), "", NOTE, "", _markdown_line(titles)]
-    lines.append(_markdown_line(["---"] * 3 + ["---:"] * len(implementations) + ["---", "---:"]))
-    lines += [_markdown_line(entries(row, implementations)) for row in rows]
-    return "\n".join(lines)
+def markdown(rows: Sequence[Row], facts: dict[str, Any]) -> str:
+    """Tables to paste into documents, with the best peer alone."""
+    lines = ["  \n".join(header(facts))]  # two spaces: lines stay lines
+    for mode, group in by_mode(rows).items():
+        lines += ["", f"**{CAPTIONS[mode]}**", ""]
+        lines.append(_markdown_line(["cell", sizes_title(mode), FASTRNN.title, "best peer", "ratio", "of peak"]))
+        lines.append(_markdown_line(["---", "---", "---:", "---", "---:", "---:"]))
+        lines += [_markdown_line(_compact(row)) for row in group]
+    line = summary(rows)
+    return "\n".join([*lines, "", *([line, ""] if line else []), " ".join(NOTES)])
+
+
+def _compact(row: Row) -> list[str]:
+    """A row with the best peer alone."""
+    best = "-" if row.best_peer is None else f"{TITLES[row.best_peer]} {_time(row, row.best_peer)}"
+    return [row.case.cell, sizes(row.case), _time(row, FASTRNN.name), best, _ratio(row), percent(row.share)]
 
 
 def _markdown_line(texts: Iterable[str]) -> str:
@@ -100,7 +191,7 @@ def _markdown_line(texts: Iterable[str]) -> str:
 
 
 def as_json(rows: Iterable[Row], facts: dict[str, Any]) -> dict[str, Any]:
-    """The environment and every row, times in seconds."""
+    """The environment and every row, times in seconds but for ``floor_ms``."""
     return {
         "environment": facts,
         "rows": [
@@ -112,6 +203,8 @@ def as_json(rows: Iterable[Row], facts: dict[str, Any]) -> dict[str, Any]:
                 "seconds": row.seconds,
                 "best_peer": row.best_peer,
                 "ratio": row.ratio,
+                "floor_ms": None if row.floor is None else row.floor * 1e3,
+                "share_of_peak": row.share,
                 "faults": row.faults,
             }
             for row in rows
@@ -119,43 +212,63 @@ def as_json(rows: Iterable[Row], facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def text(rows: Iterable[Row], implementations: Sequence[Implementation], facts: dict[str, Any]) -> str:
-    """The table in plain text."""
-    table = [columns(implementations), *(entries(row, implementations) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    times = range(3, 3 + len(implementations))
-    lines = [
-        "  ".join(
-            entry.rjust(width) if column in times or column == len(widths) - 1 else entry.ljust(width)
-            for column, (entry, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    ]
-    return "\n".join([*header(facts), "", lines[0], "-" * len(lines[0]), *lines[1:], "", NOTE])
+def text(rows: Sequence[Row], implementations: Sequence[Implementation], facts: dict[str, Any]) -> str:
+    """The tables in plain text."""
+    lines = header(facts)
+    for mode, group in by_mode(rows).items():
+        shown = taking_part(group, implementations)
+        titles = zip(*(_two_lines(title) for title in columns(mode, shown)), strict=True)
+        table = [*titles, *(entries(row, shown) for row in group)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        above, below, *body = (_aligned(line, widths) for line in table)
+        lines += ["", CAPTIONS[mode], "", *([above] if above else []), below, "-" * len(below), *body]
+    return "\n".join([*lines, "", *closing(rows)])
+
+
+def _two_lines(title: str) -> tuple[str, str]:
+    """A column's title as it stands above a narrow column: the last word below the others."""
+    above, _, below = title.rpartition(" ")
+    return above, below
+
+
+def _aligned(texts: Iterable[str], widths: Iterable[int]) -> str:
+    """A line of a table: cell and sizes to the left, numbers to the right."""
+    cells = zip(texts, widths, strict=True)
+    return "  ".join(t.ljust(width) if i < 2 else t.rjust(width) for i, (t, width) in enumerate(cells)).rstrip()
 
 
 def show(rows: Sequence[Row], implementations: Sequence[Implementation], facts: dict[str, Any]) -> None:
-    """Print the table, with rich if it is there."""
+    """Print the tables, with rich if it is there."""
     if find_spec("rich") is None:
         print(text(rows, implementations, facts))
         return
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200  # what goes into a file is not wrapped
-    table = Table(caption=NOTE, caption_justify="left")
-    for title in columns(implementations):
-        is_text = title in ("cell", "mode", "B,T,I,H", "best peer")
-        table.add_column(title, justify="left" if is_text else "right", no_wrap=is_text)
-    for previous, row in zip([None, *rows], rows, strict=False):
-        if previous is not None and (previous.case.cell, previous.case.mode) != (row.case.cell, row.case.mode):
-            table.add_section()
-        *texts, ratio = entries(row, implementations)
-        table.add_row(*texts, f"[{_colour(row.ratio)}]{ratio}")
     console.print(*header(facts), sep="\n", markup=False)
-    console.print(table)
+    for mode, group in by_mode(rows).items():
+        console.print("", f"[bold]{CAPTIONS[mode]}[/]", "", sep="\n")
+        console.print(_rich_table(mode, group, taking_part(group, implementations)))
+    console.print("", *closing(rows), sep="\n", markup=False)
+
+
+def _rich_table(mode: str, rows: Sequence[Row], implementations: Sequence[Implementation]) -> Any:
+    """A table in which ratios have colours and the best peer's time is bold."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for i, title in enumerate(columns(mode, implementations)):
+        table.add_column("\n".join(filter(None, _two_lines(title))), justify="left" if i < 2 else "right", no_wrap=True)
+    names = [implementation.name for implementation in implementations]
+    for row, following in zip_longest(rows, rows[1:]):
+        cell, shape, *times, ratio, peak = entries(row, implementations)
+        times = [f"[bold]{t}[/]" if name == row.best_peer else t for name, t in zip(names, times, strict=True)]
+        ends = following is not None and following.case.cell != row.case.cell
+        table.add_row(cell, shape, *times, f"[{_colour(row.ratio)}]{ratio}[/]", peak, end_section=ends)
+    return table
 
 
 def _colour(ratio: float | None) -> str:

@@ -33,8 +33,7 @@ class LastValue(BaseForecaster):
         self.horizon = horizon
 
     def _fit(self, history: History, known: np.ndarray) -> None:
-        if history.y.size < 1:
-            raise ValueError("y: expected at least 1 value, got 0")
+        pass  # there is nothing to learn
 
     def _predict_at(self, history: History, origins: np.ndarray) -> np.ndarray:
         # forecast (n, horizon) = y[t]

@@ -31,12 +31,16 @@ class History(NamedTuple):
         """The three as arrays that fit each other, or an error that names the one that does not."""
         y = _finite("y", _check.as_float_array("y", y, np.float64, ndim=1))
         rows = y.size
+        if rows == 0:
+            raise ValueError("y: expected at least 1 value, got 0")
         X = np.empty((rows, 0)) if X is None else _check.as_float_array("X", X, np.float64, ndim=2)
         if len(X) != rows:
             raise ValueError(f"X: expected shape (N, C) with N = {rows} as in y, got {X.shape}")
         if time is not None:
             time = as_times("time", time)
             _check.require_shape("time", time, (rows,), "(N,)")
+            if (np.diff(time) <= np.timedelta64(0, "us")).any():
+                raise ValueError("time: expected moments in rising order, each once; sort the rows")
         return cls(y, _finite("X", X), time)
 
 

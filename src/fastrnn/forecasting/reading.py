@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn import _check
+
 from .calendar import TimeStep, default_season, even_times, infer_time_step, written_time
 
 __all__ = ["Series", "fill_gaps", "read_csv"]
@@ -90,7 +92,8 @@ def read_csv(
     ----------
     path : path
     target : str, optional
-        The column to forecast; by default the first column of numbers.
+        The column to forecast; by default the first column of numbers that is neither called like a time nor
+        nameless (a table's row numbers).
     time : str, optional
         The column of times; by default a column called timestamp, datetime, time, date or ds, or else the first column
         of text that reads as times.
@@ -114,6 +117,8 @@ def read_csv(
     >>> len(series), series.target, str(series.step), series.season
     (2284, 'co2', '1 week', 52)
     """
+    if season is not None:
+        season = _check.integer("season", season, 1)
     pd = _pandas()
     frame = _read_frame(pd, os.fspath(path))
     notes: list[str] = []
@@ -158,12 +163,19 @@ def _read_frame(pd: Any, path: str) -> Any:
     if os.path.isdir(path):
         raise ValueError(f"{path}: is a directory; give the path of a CSV file with a header line")
     try:
-        frame = pd.read_csv(path, skipinitialspace=True, low_memory=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # index_col: a cell too many is an error, not the name of its row
+            frame = pd.read_csv(path, skipinitialspace=True, low_memory=False, index_col=False)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: is empty; it needs a header line and rows of numbers") from None
     except pd.errors.ParserError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
         raise ValueError(f"{path}: is not a readable CSV ({reason}); use commas and one line per row") from None
+    except pd.errors.ParserWarning:
+        raise ValueError(
+            f"{path}: has rows with more cells than the header has names; use commas between cells and nowhere else"
+        ) from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: is not text in UTF-8; save it as a UTF-8 CSV") from None
     except OSError as error:
@@ -245,6 +257,9 @@ def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tu
             continue
         numbers = pd.to_numeric(column, errors="coerce")
         text = (numbers.isna() & column.notna()).to_numpy()
+        if not text.any():  # numbers after all: very large ones, or true and false with some missing
+            columns[str(name)] = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+            continue
         if name == target or numbers.notna().sum() > text.sum():
             line = _line(column, text)
             raise ValueError(
@@ -260,15 +275,24 @@ def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tu
             indicator = (column == category).to_numpy(dtype=np.float64)
             columns[f"{name}={category}"] = np.where(column.isna().to_numpy(), np.nan, indicator)
     if target is None:
-        target = next((str(name) for name in frame.columns if str(name) in columns), None)
+        numeric = [str(name) for name in frame.columns if str(name) in columns]
+        target = next((name for name in numeric if not _counts_rows(name)), None)
         if target is None:
-            raise ValueError(f"no column of numbers to forecast; the columns are {_list(frame.columns)}")
+            raise ValueError(
+                f"no column of numbers to forecast; the columns are {_list(frame.columns)}; "
+                "cells are separated by commas"
+            )
         notes.append(f"no target named: took {target!r}, the first column of numbers")
     empty = [name for name, values in columns.items() if name != target and not np.isfinite(values).any()]
     if empty:
         notes.append(f"nothing in {_list(empty)}: left out")
     names = (target, *(name for name in columns if name != target and name not in empty))
     return names, np.stack([columns[name] for name in names], axis=1)
+
+
+def _counts_rows(name: str) -> bool:
+    """Whether a column of numbers is time or row number rather than something to forecast."""
+    return name.strip().lower() in TIME_NAMES or name.startswith("Unnamed: ")
 
 
 def _on_a_grid(time: np.ndarray, values: np.ndarray, notes: list[str]) -> tuple[np.ndarray, np.ndarray, TimeStep]:

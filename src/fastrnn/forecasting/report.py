@@ -118,20 +118,22 @@ def reading_lines(series: Series, split: Split) -> Iterator[str]:
 
 def error_table(outcome: Outcome) -> Any:
     """The errors as a rich table, the best in bold."""
+    from rich.markup import escape
     from rich.table import Table
 
+    unit = escape(outcome.unit)  # names of columns come from the file, and may hold brackets
     test, horizon = outcome.backtest, outcome.horizon
     ahead = f"{'next' if horizon == 1 else f'next {horizon}'} {step_word(outcome.series, horizon)}"
     table = Table(
-        title=f"{outcome.series.target}: {ahead}, {test.counted} forecasts of the last "
+        title=f"{escape(outcome.series.target)}: {ahead}, {test.counted} forecasts of the last "
         f"{outcome.split.stop - outcome.split.test} {step_word(outcome.series, 2)}",
         title_justify="left",
         caption="MAE: mean absolute error, RMSE: root mean squared error",
         caption_justify="left",
     )
     table.add_column("forecast", no_wrap=True)
-    table.add_column(f"MAE\n{outcome.unit}", justify="right")
-    table.add_column(f"RMSE\n{outcome.unit}", justify="right")
+    table.add_column(f"MAE\n{unit}", justify="right")
+    table.add_column(f"RMSE\n{unit}", justify="right")
     table.add_column("against the\nbest baseline", justify="right")
     best, reference = test.best(), test.mae(outcome.best_baseline)
     for name, label in outcome.labels.items():

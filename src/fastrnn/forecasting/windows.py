@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from fastrnn import _check
+
 __all__ = ["Split", "origins_between", "split_end", "targets_after", "windows_until"]
 
 
@@ -68,7 +70,7 @@ def split_end(
     Raises
     ------
     ValueError
-        If what is left for training does not hold 10 windows.
+        If what is left for training does not hold 10 windows, or a part is shorter than the horizon.
 
     Examples
     --------
@@ -76,10 +78,15 @@ def split_end(
     >>> split_end(8760, window=48, horizon=1, season=168)    # 8 weeks of hours, and 4 weeks before them
     Split(validation=6744, test=7416, stop=8760)
     """
+    season = _check.integer("season", season, 1)
     if test is None:
         test = max(_whole_seasons(0.15 * rows, season), horizon)
     if validation is None:
         validation = max(_whole_seasons(0.5 * test, season), horizon)
+    for name, part in (("test", test), ("validation", validation)):
+        _check.integer(name, part)
+        if part < horizon:
+            raise ValueError(f"{name}: expected at least the horizon of {horizon} rows, got {part}")
     split = Split(rows - test - validation, rows - test, rows)
     needed = window + horizon + 9
     if split.validation < needed:

@@ -18,7 +18,7 @@ def _activate(name: str, x: ArrayLike, out: Array | None) -> Array:
     elif out.shape != array.shape or out.dtype != array.dtype or not out.flags.carray:
         raise ValueError(
             f"out: expected a writeable C-contiguous {array.dtype} array of shape {array.shape}, "
-            f"got {out.dtype} of shape {out.shape}"
+            f"got {out.dtype} of shape {out.shape}" + ("" if out.flags.writeable else ", read-only")
         )
     elif out is not array and np.may_share_memory(out, array):
         array = array.copy()

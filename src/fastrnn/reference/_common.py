@@ -357,7 +357,7 @@ def forward_through_time(
 
 def backward_through_time(
     step_backward: Callable[..., Any],
-    dy: ArrayLike,
+    dy: ArrayLike | None,
     cache: SequenceCache,
     final_gradients: dict[str, ArrayLike | None],
 ) -> Sequence[Any]:
@@ -367,8 +367,8 @@ def backward_through_time(
     ----------
     step_backward : callable
         ``dx_t, *dstates, *dweights = step_backward(*dstates, cache)``.
-    dy : array_like
-        The gradient of the loss by every output, of the shape of y; ignored past the end of a row.
+    dy : array_like or None
+        The gradient of the loss by every output, of the shape of y; ignored past the end of a row.  None for zeros.
     cache : SequenceCache
         From `forward_through_time`.
     final_gradients : dict
@@ -383,7 +383,7 @@ def backward_through_time(
     rows_in_batch = math.prod(batch)
     state_shape, dtype = cache.h_n.shape, cache.h_n.dtype
     hidden = state_shape[-1]
-    (dy,) = float_arrays(dy)
+    (dy,) = float_arrays(np.zeros((*batch, steps, hidden), dtype) if dy is None else dy)
     require_shape("dy", dy, (*batch, steps, hidden), "(B, T, H)" if batch else "(T, H)")
     finals = zip(final_gradients.items(), cache._final_states, strict=True)
     dfinal = [gradient_like(name, value, state) for (name, value), state in finals]

@@ -276,13 +276,13 @@ def gru_forward(
     )
 
 
-def gru_backward(dy: ArrayLike, cache: SequenceCache, *, dh_n: ArrayLike | None = None) -> Gradients:
+def gru_backward(dy: ArrayLike | None, cache: SequenceCache, *, dh_n: ArrayLike | None = None) -> Gradients:
     """Gradients of a GRU, by backpropagation through time.
 
     Parameters
     ----------
-    dy : array_like
-        The gradient of the loss by every output, (B, T, H) or (T, H); ignored past the end of a row.
+    dy : array_like or None
+        The gradient of the loss by every output, (B, T, H) or (T, H); ignored past the end of a row.  None for zeros.
     cache : SequenceCache
         From `gru_forward`.
     dh_n : array_like, optional

@@ -252,14 +252,14 @@ def lstm_forward(
 
 
 def lstm_backward(
-    dy: ArrayLike, cache: SequenceCache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None
+    dy: ArrayLike | None, cache: SequenceCache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None
 ) -> LSTMGradients:
     """Gradients of an LSTM, by backpropagation through time.
 
     Parameters
     ----------
-    dy : array_like
-        The gradient of the loss by every output, (B, T, H) or (T, H); ignored past the end of a row.
+    dy : array_like or None
+        The gradient of the loss by every output, (B, T, H) or (T, H); ignored past the end of a row.  None for zeros.
     cache : SequenceCache
         From `lstm_forward`.
     dh_n, dc_n : array_like, optional

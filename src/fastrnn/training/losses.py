@@ -57,7 +57,7 @@ class Loss(Configurable):
         y_true = _check.as_float_array("y_true", y_true, y_pred.dtype)
         if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
             y_true = y_true[..., None]
-        return _check.require_shape("y_true", y_true, y_pred.shape, "the shape of y_pred")
+        return _check.require_shape("y_true", y_true, y_pred.shape, "of y_pred")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The cost.
@@ -201,7 +201,7 @@ class SparseCategoricalCrossentropy(Loss):
         y_true = np.asarray(y_true)
         if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
             y_true = y_true[..., 0]
-        _check.require_shape("y_true", y_true, y_pred.shape[:-1], "the shape of y_pred without its last axis")
+        _check.require_shape("y_true", y_true, y_pred.shape[:-1], "of y_pred without its last axis")
         classes = y_pred.shape[-1]
         flat = _check.as_int_vector("y_true", y_true.reshape(-1), y_true.size, 0, classes - 1, "the number of entries")
         return flat.reshape(*y_true.shape, 1)

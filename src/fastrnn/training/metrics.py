@@ -124,7 +124,7 @@ class Accuracy(Metric):
         predicted = y_pred[..., 0] > self.threshold if binary else y_pred.argmax(axis=-1)
         if y_true.ndim == y_pred.ndim:
             y_true = y_true[..., 0] if y_true.shape[-1] == 1 else y_true.argmax(axis=-1)
-        _check.require_shape("y_true", y_true, predicted.shape, "the entries of y_pred")
+        _check.require_shape("y_true", y_true, predicted.shape, "of the entries of y_pred")
         right = predicted == y_true
         right = right if mask is None else right[np.broadcast_to(mask, right.shape)]
         return float(np.count_nonzero(right)), right.size
