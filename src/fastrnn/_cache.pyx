@@ -66,6 +66,8 @@ cdef class Cache:
 
     @property
     def cell_name(self):
+        if self.run.cell == NULL:
+            raise TypeError("cache: expected one that a forward function made")
         return self.run.cell.name.decode()
 
     @property
@@ -82,7 +84,7 @@ cdef class Cache:
 
     @property
     def c(self):
-        if self.all_c is None and self.run.cell.cell_state:
+        if self.all_c is None and self.cell_name and self.run.cell.cell_state:
             if self.memory is None:
                 raise ValueError("cache: expected one kept for a backward pass to hold every c_t, got an inference's")
             self.all_c = self.collect_c()

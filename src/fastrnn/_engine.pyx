@@ -185,7 +185,7 @@ cdef struct Forward:
     char *w_h
     char *b          # in block order, or the user's
     char *b_h
-    char *row        # (G·H,) if `few`
+    char *row        # (G·H,) if `few`: there is only one, and one member
     char *x_user     # (B, T, I)
     char *y_user     # (B, T, H)
     char *c_user     # (B, T, H), or NULL
@@ -435,7 +435,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
             memcpy(p.h, p.h_last, plan.counts[0] * run.state)
             if has_c:
                 memcpy(p.c, p.c_last, plan.counts[0] * run.state)
-        fastrnn_team_run(forward_loop, &p, members_for(run, plan, num_threads))
+        fastrnn_team_run(forward_loop, &p, 1 if p.few else members_for(run, plan, num_threads))
         last_rows(run, plan, p.h_last, h_n_user)
         if has_c:
             last_rows(run, plan, p.c_last, c_n_user)

@@ -24,15 +24,15 @@ cdef char *data_of(array):
 cdef class Schedule:
     def __cinit__(self, Py_ssize_t batch, Py_ssize_t time, const Py_ssize_t[::1] lengths, reset_mask, bint reverse):
         cdef Plan *p = &self.plan
-        cdef Py_ssize_t r, t, still
+        cdef Py_ssize_t r, t, still, most_steps = time if batch else 0
         self.ragged = lengths is not None
         self.reset_mask = reset_mask
-        self.memory = take((2 * (time + 1) + 3 * batch) * sizeof(Py_ssize_t))
+        self.memory = take((2 * (most_steps + 1) + 3 * batch) * sizeof(Py_ssize_t))
         p.batch, p.time, p.direction = batch, time, -1 if reverse else 1
         p.reset = <const unsigned char *>data_of(reset_mask)
         p.counts = <Py_ssize_t *>self.memory.data
-        p.offsets = p.counts + time + 1
-        p.lengths = p.offsets + time + 1
+        p.offsets = p.counts + most_steps + 1
+        p.lengths = p.offsets + most_steps + 1
         p.order = p.lengths + batch
         p.origin = p.order + batch
         if self.ragged and batch:
