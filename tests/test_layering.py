@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "datasets": set(),
     "reference": set(),
     "forecasting": TRAINING | {"datasets"},
-    "benchmark": TRAINING | {"reference", "datasets", "forecasting"},
+    "benchmark": TRAINING | {"reference", "datasets", "forecasting", "_kernels"},
     "cli": TRAINING | {"datasets", "forecasting", "benchmark", "reference"},
     "__main__": {"cli"},
     # What the user sees: everything lazily, at import no more than the functions.

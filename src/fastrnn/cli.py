@@ -31,8 +31,9 @@ FORECAST_EPILOG = """\
 what happens to the file:
   The time step is the commonest distance between rows. Missing steps and values are filled from the past alone, and
   never counted as right or wrong. A column of text becomes one column of 0 and 1 for each of its values (at most 12).
-  Every column but the target is an input, known up to the present; hour, weekday and season of the moment to forecast
-  are inputs too. The last part of the file is the test, the part before it stops the training at the best moment.
+  Every column but the target is an input, known up to the present, unless it has no name (row numbers); hour, weekday
+  and season of the moment to forecast are inputs too. The last part of the file is the test, the part before it stops
+  the training at the best moment.
 
 what is written to the directory --out:
   forecast.png       the end of the test part, and the errors

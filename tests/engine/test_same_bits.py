@@ -28,15 +28,18 @@ from .cases import (
 
 Array = np.ndarray
 
-# Enough work for several threads: rows of the batch are shared, or, for the first three, units.
+# Enough work for two threads and more in every cell (`members_for` in _engine.pyx): rows of the batch are shared, or,
+# where there are too few of them, units.
 SHARED_SHAPES = [
-    (1, 50, 7, 301),
-    (2, 40, 20, 257),
+    (1, 60, 7, 371),
+    (2, 50, 20, 257),
     (3, 60, 5, 200),
     (33, 40, 9, 67),
     (64, 30, 8, 100),
     (5, 150, 3, 130),
 ]
+# So few rows of so many units (of a simple RNN) that the weights are used as they are, and yet by several threads.
+WIDE_SHAPES = [(3, 1, 5, 1800), (1, 2, 5, 3200)]
 batch_shapes = pytest.mark.parametrize("shape", SHARED_SHAPES, ids=lambda shape: "x".join(map(str, shape)))
 
 
@@ -55,6 +58,20 @@ def ragged_options(rng: np.random.Generator, batch: int, steps: int) -> dict[str
     }
 
 
+def assert_same_bits_on_threads(
+    cell: Cell, shape: tuple[int, ...], several: tuple[int, ...], ragged: bool, rng: np.random.Generator
+) -> None:
+    batch, steps, inputs, hidden = shape
+    arguments = random_arguments(cell, rng, batch, steps, inputs, hidden, "float32")
+    upstream = random_upstream(cell, rng, batch, steps, hidden, "float32")
+    options = ragged_options(rng, batch, steps) if ragged else {}
+    outputs, gradients = run(fastrnn, cell, arguments, upstream, num_threads=1, **options)
+    for threads in several:
+        again, again_gradients = run(fastrnn, cell, arguments, upstream, num_threads=threads, **options)
+        assert_same_bits(again, outputs)
+        assert_same_bits(again_gradients, gradients)
+
+
 @instruction_sets
 @cells
 @batch_shapes
@@ -62,15 +79,18 @@ def ragged_options(rng: np.random.Generator, batch: int, steps: int) -> dict[str
 def test_any_number_of_threads(
     cell: Cell, instruction_set: str, shape: tuple[int, ...], ragged: bool, rng: np.random.Generator
 ) -> None:
-    batch, steps, inputs, hidden = shape
-    arguments = random_arguments(cell, rng, batch, steps, inputs, hidden, "float32")
-    upstream = random_upstream(cell, rng, batch, steps, hidden, "float32")
-    options = ragged_options(rng, batch, steps) if ragged else {}
-    outputs, gradients = run(fastrnn, cell, arguments, upstream, num_threads=1, **options)
-    for threads in (2, 3, 7):
-        again, again_gradients = run(fastrnn, cell, arguments, upstream, num_threads=threads, **options)
-        assert_same_bits(again, outputs)
-        assert_same_bits(again_gradients, gradients)
+    assert_same_bits_on_threads(cell, shape, (2, 3, 7), ragged, rng)
+
+
+@instruction_sets
+@cells
+@pytest.mark.parametrize("shape", WIDE_SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+def test_any_number_of_threads_on_few_rows(
+    cell: Cell, instruction_set: str, shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    *sizes, hidden = shape
+    hidden = round(hidden / np.sqrt(cell.gates))  # as many weights in w_h for each cell
+    assert_same_bits_on_threads(cell, (*sizes, hidden), (2, 7), False, rng)
 
 
 @instruction_sets

@@ -29,8 +29,10 @@ def test_fitting_never_sees_the_test_part(rng):
     forecasts = []
     for series in (y, changed):
         network = Forecaster(units=4, window=8, epochs=2, seed=1)
-        forecasts.append(backtest({"network": network}, split, series).forecasts["network"])
-        assert network.validation == 20
+        result = backtest({"network": network}, split, series)
+        forecasts.append(result.forecasts["network"])
+        assert result.fitted["network"].validation == 20
+        assert network.validation == 0.1
     # origins 129 and 130 know nothing of the rows that differ
     np.testing.assert_array_equal(forecasts[0][:2], forecasts[1][:2])
     assert (forecasts[0][2:] != forecasts[1][2:]).any()
@@ -46,3 +48,12 @@ def test_nothing_to_count():
     known[15:] = False
     with pytest.raises(ValueError, match="no true value"):
         backtest({"last": LastValue()}, Split(10, 15, 20), np.arange(20.0), known=known)
+
+
+def test_the_forecasters_given_stay_as_they_are(rng):
+    given = {"network": Forecaster(units=3, window=6, epochs=1), "last": LastValue()}
+    before = {name: dict(vars(forecaster)) for name, forecaster in given.items()}
+    result = backtest(given, Split(60, 70, 80), rng.normal(size=80))
+    assert {name: vars(forecaster) for name, forecaster in given.items()} == before
+    assert result.fitted.keys() == given.keys()
+    assert result.fitted["network"].model_ is not None

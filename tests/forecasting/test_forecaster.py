@@ -72,7 +72,7 @@ def test_a_trend_is_followed_beyond_what_was_seen(strategy):
     split = split_end(600, 24, 3)
     network = Forecaster(units=12, window=24, horizon=3, strategy=strategy, epochs=15, dropout=0.0)
     result = backtest({"last": LastValue(horizon=3), "network": network}, split, y)
-    assert network.differences_
+    assert result.fitted["network"].differences_
     assert result.mae("network") < 0.4 * result.mae("last")
 
 
@@ -98,6 +98,24 @@ def test_filled_targets_are_not_held_against_the_network(wave, strategy):
     fits = [Forecaster(**options).fit(np.append(wave[:-1], value), known=known) for value in (0.0, 1000.0)]
     assert fits[0].training_ == fits[1].training_
     np.testing.assert_array_equal(fits[0].predict(wave), fits[1].predict(wave))
+
+
+def test_validation_looks_at_targets_of_the_validation_part_alone(rng):
+    """Also where the network forecasts after every row: the first windows begin in the training part."""
+    y, window, horizon, start = rng.normal(size=120), 10, 2, 100
+    network = Forecaster(
+        units=3, window=window, horizon=horizon, strategy="seq2seq", differences=False, epochs=1, validation=20
+    ).fit(y)
+    mean, scale = y[:start].mean(), y[:start].std()
+    scaled = ((y - mean) / scale).astype(np.float32)
+    errors = []
+    for origin in range(start - 1, 120 - horizon):
+        rows = np.arange(origin - window + 1, origin + 1)
+        said = network.model_.predict(scaled[rows][None, :, None])[0]
+        for row, forecast in zip(rows, said, strict=True):
+            if row + 1 >= start:
+                errors += list(np.abs(forecast - (y[row + 1 : row + 1 + horizon] - y[row]) / scale))
+    np.testing.assert_allclose(network.training_["val_loss"], [np.mean(errors)], rtol=1e-5)
 
 
 def test_filled_targets_teach_nothing():
@@ -191,3 +209,22 @@ def test_bad_options_raise_before_any_training(wave, options, error, message):
 def test_constant_target():
     with pytest.raises(ValueError, match="y: is constant over the 90 rows to train on"):
         Forecaster(window=5).fit(np.full(100, 3.0))
+
+
+def test_no_real_target(wave):
+    known = np.zeros(len(wave), dtype=bool)
+    for estimator in (Forecaster(window=5), Linear(window=5), LastValue()):
+        with pytest.raises(ValueError, match="known: expected at least one real target, got 700 times False"):
+            estimator.fit(wave, known=known)
+    known[-1] = True
+    with pytest.raises(ValueError, match=r"known: expected a window with real targets .* among the 630 rows"):
+        Forecaster(window=5).fit(wave, known=known)
+
+
+@pytest.mark.parametrize("name", ["y", "X"])
+def test_numbers_too_large_to_be_scaled(wave, name):
+    data = {"y": wave, "X": wave[:, None].copy()}
+    data[name] = data[name] * 1e299
+    for estimator in (Forecaster(window=5), Linear(window=5)):
+        with pytest.raises(ValueError, match=f"^{name}: its numbers are too large to be scaled, up to .*e[+]300"):
+            estimator.fit(**data)

@@ -123,6 +123,13 @@ def test_row_numbers_and_times_are_no_target(csv, first):
     assert series.target == "y"
 
 
+def test_row_numbers_are_no_input(csv):
+    series = read_csv(csv(",y,z\n0,1,5\n1,4,6\n2,9,8\n"))
+    assert series.columns == ("y", "z")
+    assert "no name above Unnamed: 0, so taken for row numbers: left out" in series.notes
+    assert read_csv(csv(",y\n3,1\n1,4\n"), target="Unnamed: 0").columns == ("Unnamed: 0", "y")
+
+
 @pytest.mark.parametrize(
     ("cells", "values"),
     [(["True", "", "False"], [1, 1, 0]), ([f"1{'0' * 30}", "", f"2{'0' * 30}"], [1e30, 1e30, 2e30])],
@@ -149,6 +156,7 @@ def test_numbers_that_pandas_keeps_as_objects(csv, cells, values):
         ("a\n7\n7\n7\n", {}, "is 7 in every row"),
         ("a,b\n1,\n2,\n", {"target": "b"}, "holds no number at all"),
         ("a\nu\nv\n", {}, "no column of numbers"),
+        ("a,b\n1,1\n2,-1e300\n", {}, "column 'b': its numbers are too large to be scaled, up to 1e+300"),
         ("a,b\n1,2\n3,4,5,6\n", {}, "is not a readable CSV"),
         ("a,b\n1,2,3\n4,5,6\n", {}, "more cells than the header has names"),
         ("time,a\n2011-01-01,1\n2011-01-02,2\n", {"season": 0}, "season: expected an integer >= 1, got 0"),

@@ -363,3 +363,10 @@ def test_bad_gradients() -> None:
         dense.backward(out[:, :1], cache)
     with pytest.raises(ValueError, match="dfinal_state: Dense has no state"):
         dense.backward(out, cache, (out,))
+
+
+@pytest.mark.parametrize("layer", [SimpleRNN, LSTM, GRU])
+def test_an_unknown_option_is_told_with_the_name_of_the_layer(layer: Any) -> None:
+    with pytest.raises(TypeError, match=rf"^{layer.__name__}\(\) got an unexpected keyword argument 'unit'$"):
+        layer(3, unit=4)
+    assert "unknown" not in inspect.signature(layer).parameters

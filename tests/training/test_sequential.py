@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import pickle
 from typing import Any
 
 import numpy as np
@@ -498,3 +499,27 @@ def test_schedule_in_fit(rng: np.random.Generator) -> None:
     model.fit(x, y, epochs=2, verbose=0)
     for a, b in zip(settled, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_an_optimizer_serves_one_model(rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 1))
+    optimizer = Adam(0.01)
+    first, second = Sequential([Dense(1)], seed=0), Sequential([Dense(1)], seed=1)
+    first.compile(optimizer)
+    second.compile(optimizer)  # nothing to remember yet
+    first.fit(x, y, verbose=0)
+    first.compile(optimizer)  # its own
+    second.build(3)
+    before = second.get_weights()
+    for use in (
+        lambda: second.fit(x, y, verbose=0),
+        lambda: second.train_on_batch(x, y),
+        lambda: second.compile(optimizer),
+    ):
+        with pytest.raises(ValueError, match="optimizer: this Adam has trained another model"):
+            use()
+    assert all(np.array_equal(now, then) for now, then in zip(second.get_weights(), before, strict=True))
+    for twin in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        twin.fit(x, y, verbose=0)  # model and optimizer were copied together
+    optimizer.reset()
+    second.fit(x, y, verbose=0)

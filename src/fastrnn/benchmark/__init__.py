@@ -1,7 +1,8 @@
 """fastrnn beside the libraries that people would use instead, on the machine it runs on.
 
 `cases` says what is computed, `peers` by whom, `measure` how it is timed, `probe` what the machine can do at most,
-`report` how it is shown; ``fastrnn bench`` and ``benches/`` both use them.  Every result is checked against the reference in float64 before anything is timed.
+`report` how it is shown; ``fastrnn bench`` and ``benches/`` both use them.  Every result is checked against the
+reference in float64 before anything is timed.
 """
 
 from __future__ import annotations

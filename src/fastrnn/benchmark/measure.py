@@ -115,9 +115,9 @@ def time_in_turns(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict
     return {name: statistics.median(times) for name, times in turns.items()}
 
 
-def calls_in_a_turn(run: Callable[[], Any]) -> int:
-    """How many calls fill a turn, at least one."""
-    return max(1, round(TURN_SECONDS / seconds_per_call(run, 1)))
+def calls_in_a_turn(run: Callable[[], Any], turn: float = TURN_SECONDS) -> int:
+    """How many calls fill a turn of so many seconds, at least one."""
+    return max(1, round(turn / seconds_per_call(run, 1)))
 
 
 def seconds_per_call(run: Callable[[], Any], calls: int) -> float:

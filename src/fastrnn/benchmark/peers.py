@@ -128,7 +128,7 @@ class StepFunction(FunctionsOfModule):
     """`fastrnn.functional`, of which ``<cell>_step_forward`` is timed beside what `FastRNN` does for steps."""
 
     name, title, packages = "fastrnn_function", "fastrnn function", ("fastrnn",)
-    modes = ("step",)
+    modes: ClassVar[tuple[str, ...]] = ("step",)
 
     def functions(self, threads: int) -> tuple[Any, dict[str, Any]]:
         from .. import functional
@@ -354,7 +354,7 @@ class ONNXRuntime(Implementation):
 
 
 class JAX(Implementation):
-    """Under jit, compiled before the clock runs: lax.scan on (T, B, I), its input product before the loop; or a step."""
+    """Compiled before the clock runs: lax.scan on (T, B, I), the input product before it; or a single step."""
 
     name, title, packages = "jax", "JAX", ("jax",)
 

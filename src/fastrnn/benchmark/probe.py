@@ -11,9 +11,9 @@ several short runs; those of one thread times the threads overrate a machine who
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,29 +23,31 @@ from .cases import Array, Case
 from .measure import calls_in_a_turn, seconds_per_call
 
 ROUNDS = 20_000  # of multiply-adds in a call: some ten microseconds, beside which the call does not count
-TURNS = 25
+TURNS, TURN_SECONDS = 100, 2e-4  # short: some of them are undisturbed on a busy machine too
 CHUNK = 512  # bytes: the probe reads whole chunks
 LEAST_READ = 32 * CHUNK  # bytes: in the first cache everywhere; shorter reads end before the clock has seen them
 LINE = 64  # bytes
 
 
-def shortest(run: Callable[[], Any]) -> float:
-    """Seconds per call in the best of several turns."""
-    calls = calls_in_a_turn(run)
-    return min(seconds_per_call(run, calls) for _ in range(TURNS))
+def shortest(runs: Sequence[Callable[[], Any]]) -> list[float]:
+    """Seconds per call of every function in the best of its turns, which they take one after the other."""
+    calls = [calls_in_a_turn(run, TURN_SECONDS) for run in runs]
+    turns = [[seconds_per_call(*pair) for pair in zip(runs, calls, strict=True)] for _ in range(TURNS)]
+    return [min(times) for times in zip(*turns, strict=True)]
 
 
 def multiply_adds(dtype: str) -> float:
     """Floating-point operations per second of one thread; a multiply-add is two."""
     operations = multiply_add_probe(dtype, ROUNDS)
-    return operations / shortest(lambda: multiply_add_probe(dtype, ROUNDS))
+    (seconds,) = shortest([partial(multiply_add_probe, dtype, ROUNDS)])
+    return operations / seconds
 
 
 def reading(size: int, dtype: str) -> float:
     """Bytes per second that one thread reads of an array of about so many bytes, again and again."""
     values = _aligned(max(LEAST_READ, -(-size // CHUNK) * CHUNK), dtype)
-    call = shortest(lambda: read_probe(values[:0]))
-    return values.nbytes / max(shortest(lambda: read_probe(values[:])) - call, 1e-9)
+    everything, call = shortest([partial(read_probe, values), partial(read_probe, values[:0])])
+    return values.nbytes / (everything - call) if everything > call else np.inf
 
 
 def _aligned(size: int, dtype: str) -> Array:
@@ -73,7 +75,8 @@ class Machine:
     def bandwidth(self, size: int) -> float:
         """Bytes per second at which one thread reads weights of so many bytes."""
         if size not in self.bandwidths:
-            self.bandwidths[size] = reading(size, self.dtype)
+            adding = self.flops / 2 * np.dtype(self.dtype).itemsize  # the probe adds up what it reads
+            self.bandwidths[size] = min(reading(size, self.dtype), adding)
         return self.bandwidths[size]
 
     def floor(self, case: Case) -> float:

@@ -152,7 +152,7 @@ def summary(rows: Iterable[Row]) -> str | None:
     ratio, row = min(compared, key=lambda pair: pair[0])
     return (
         f"fastrnn is ahead of every peer in {ahead} of {len(compared)} rows; smallest ratio {ratio:.2f}: "
-        f"{row.case.cell} {row.case.mode} {sizes(row.case)}, {TITLES[row.best_peer or '']}"
+        f"{row.case.cell} {row.case.mode} {sizes(row.case)} against {TITLES[row.best_peer or '']}"
     )
 
 
@@ -259,7 +259,7 @@ def _rich_table(mode: str, rows: Sequence[Row], implementations: Sequence[Implem
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for i, title in enumerate(columns(mode, implementations)):
         table.add_column("\n".join(filter(None, _two_lines(title))), justify="left" if i < 2 else "right", no_wrap=True)
     names = [implementation.name for implementation in implementations]

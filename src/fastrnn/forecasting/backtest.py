@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .estimator import BaseForecaster
+from .estimator import BaseForecaster, clone
 from .windows import Split, origins_between, targets_after
 
 __all__ = ["Backtest", "backtest"]
@@ -25,11 +25,14 @@ class Backtest:
     truth : (n, horizon) array
         What came; NaN where the series had a gap, which counts nowhere.
     forecasts : dict of str to (n, horizon) array
+    fitted : dict of str to forecaster
+        The forecasters that said so: clones of those given, fitted on the rows before the test part.
     """
 
     origins: np.ndarray
     truth: np.ndarray
     forecasts: dict[str, np.ndarray]
+    fitted: dict[str, BaseForecaster] = field(default_factory=dict)
 
     @property
     def counted(self) -> int:
@@ -67,7 +70,7 @@ def backtest(
     time: Any = None,
     known: Any = None,
 ) -> Backtest:
-    """Fit every forecaster on the rows before the test part, then forecast from each row of the test part.
+    """Fit a clone of every forecaster on the rows before the test part, then forecast from each row of the test part.
 
     The rows of training and validation are one to a baseline, which has nothing to watch; a forecaster with a
     ``validation`` parameter trains on the training rows alone and watches the validation rows.  A forecast from row t
@@ -76,7 +79,7 @@ def backtest(
     Parameters
     ----------
     forecasters : mapping of str to forecaster
-        All with the same horizon.
+        All with the same horizon; they stay as they are.
     split : Split
         From `split_end`.
     y, X, time, known
@@ -104,7 +107,8 @@ def backtest(
     before = slice(0, split.test)
     origins = origins_between(split.test, split.stop, 1, horizon)
     forecasts = {}
-    for name, forecaster in forecasters.items():
+    fitted = {name: clone(forecaster) for name, forecaster in forecasters.items()}
+    for name, forecaster in fitted.items():
         if "validation" in forecaster.get_params():
             forecaster.set_params(validation=split.test - split.validation)
         forecaster.fit(y[before], _part(X, before), time=_part(time, before), known=known[before])
@@ -112,7 +116,7 @@ def backtest(
     truth = np.where(targets_after(known, horizon, origins), targets_after(y, horizon, origins), np.nan)
     if not np.isfinite(truth).any():
         raise ValueError(f"too few rows to test: no true value in the last {split.stop - split.test} rows")
-    return Backtest(origins, truth, forecasts)
+    return Backtest(origins, truth, forecasts, fitted)
 
 
 def _part(array: Any, rows: slice) -> Any:

@@ -10,8 +10,9 @@ import numpy as np
 from fastrnn import _check
 
 from .calendar import TimeStep, as_times, infer_time_step
+from .scaling import LARGEST
 
-__all__ = ["BaseForecaster", "History"]
+__all__ = ["BaseForecaster", "History", "clone"]
 
 
 class History(NamedTuple):
@@ -29,7 +30,7 @@ class History(NamedTuple):
     @classmethod
     def check(cls, y: Any, X: Any = None, time: Any = None) -> History:
         """The three as arrays that fit each other, or an error that names the one that does not."""
-        y = _finite("y", _check.as_float_array("y", y, np.float64, ndim=1))
+        y = _usable("y", _check.as_float_array("y", y, np.float64, ndim=1))
         rows = y.size
         if rows == 0:
             raise ValueError("y: expected at least 1 value, got 0")
@@ -41,15 +42,21 @@ class History(NamedTuple):
             _check.require_shape("time", time, (rows,), "(N,)")
             if (np.diff(time) <= np.timedelta64(0, "us")).any():
                 raise ValueError("time: expected moments in rising order, each once; sort the rows")
-        return cls(y, _finite("X", X), time)
+        return cls(y, _usable("X", X), time)
 
 
-def _finite(name: str, array: np.ndarray) -> np.ndarray:
+def _usable(name: str, array: np.ndarray) -> np.ndarray:
     bad = int(array.size - np.isfinite(array).sum())
     if bad:
         raise ValueError(
             f"{name}: expected finite numbers, got {bad} NaN or infinite of {array.size}; fill them with "
             "fastrnn.forecasting.fill_gaps and say which y are real with known="
+        )
+    largest = np.abs(array).max(initial=0.0)
+    if largest > LARGEST:
+        raise ValueError(
+            f"{name}: its numbers are too large to be scaled, up to {largest:g}, expected at most {LARGEST:g}; "
+            "give them in a larger unit"
         )
     return array
 
@@ -104,6 +111,8 @@ class BaseForecaster:
         if known is None:
             known = np.ones(history.y.size, dtype=np.bool_)
         known = _check.as_bool_mask("known", known, history.y.shape, "(N,)")
+        if not known.any():
+            raise ValueError(f"known: expected at least one real target, got {known.size} times False")
         self.n_features_in_ = history.X.shape[1]
         self.step_: TimeStep | None = None if history.time is None else infer_time_step(history.time)
         self._fit(history, known)
@@ -165,3 +174,8 @@ class BaseForecaster:
 
     def _predict_at(self, history: History, origins: np.ndarray) -> np.ndarray:
         raise NotImplementedError
+
+
+def clone(forecaster: BaseForecaster) -> BaseForecaster:
+    """An unfitted forecaster with the same parameters."""
+    return type(forecaster)(**forecaster.get_params())

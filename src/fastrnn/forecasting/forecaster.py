@@ -154,13 +154,18 @@ class Forecaster(BaseForecaster):
         training = self._origins(0, training_rows, known)
         if training.size < 1:
             needed = self.window + self._ahead
+            if training_rows >= needed:
+                raise ValueError(
+                    f"known: expected a window with real targets in the {self._ahead} rows after it, among the "
+                    f"{training_rows} rows to train on; got none"
+                )
             raise ValueError(f"y: expected at least window + horizon = {needed} rows to train on, got {training_rows}")
         table = self._table(history)
         validation = self._origins(training_rows, rows, known)
         batches = math.ceil(training.size / self.batch_size)
         self.epochs_ = min(max(20, round(UPDATES / batches)), 300) if self.epochs is None else self.epochs
         self.model_ = self._build(table.shape[1], self.epochs_ * batches)
-        self._train(table, history.y, known, training, validation)
+        self._train(table, history.y, known, training, validation, training_rows)
 
     def _check_parameters(self) -> None:
         _check.choice("cell", self.cell, CELLS)
@@ -251,16 +256,22 @@ class Forecaster(BaseForecaster):
         return model
 
     def _train(
-        self, table: np.ndarray, y: np.ndarray, known: np.ndarray, training: np.ndarray, validation: np.ndarray
+        self,
+        table: np.ndarray,
+        y: np.ndarray,
+        known: np.ndarray,
+        training: np.ndarray,
+        validation: np.ndarray,
+        training_rows: int,
     ) -> None:
         from fastrnn.training import EarlyStopping
 
         options: dict[str, Any] = {}
         if validation.size:
             patience = max(5, self.epochs_ // 3) if self.patience is None else self.patience
-            options["validation_data"] = self._samples(table, y, known, validation)
+            options["validation_data"] = self._samples(table, y, known, validation, training_rows)
             options["callbacks"] = [EarlyStopping(patience=patience, restore_best_weights=True)]
-        x, changes, weight = self._samples(table, y, known, training)
+        x, changes, weight = self._samples(table, y, known, training, 0)
         history = self.model_.fit(
             x,
             changes,
@@ -273,9 +284,12 @@ class Forecaster(BaseForecaster):
         self.training_ = history.history
 
     def _samples(
-        self, table: np.ndarray, y: np.ndarray, known: np.ndarray, origins: np.ndarray
+        self, table: np.ndarray, y: np.ndarray, known: np.ndarray, origins: np.ndarray, start: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Inputs (n, window, C + K), what the network should say after them, and what counts of it (None: all)."""
+        """Inputs (n, window, C + K), what the network should say after them, and what counts of it (None: all).
+
+        The targets that count lie in row `start` or later, as those of the origins themselves do.
+        """
         x = windows_until(table, self.window, origins)
         if self.strategy == "direct":
             return x, self._changes(y, origins), None
@@ -283,10 +297,11 @@ class Forecaster(BaseForecaster):
             # (n, C): the target's change, and the changes of the other columns as they stand in the table
             others = (table[origins + 1] - table[origins])[:, 1 : self._n_columns]
             return x, np.hstack([self._changes(y, origins), others]), None
-        # (n, window, horizon): the same after every row of the window; where a target was filled, it doesn't count
+        # (n, window, horizon): the same after every row of the window; where a target was filled or lies before
+        # `start` (validation begins in the middle of a window), it doesn't count
         rows = origins[:, None] + np.arange(1 - self.window, 1)
-        weight = np.asarray(targets_after(known, self.horizon, rows.ravel()).all(axis=1))
-        return x, self._changes(y, rows.ravel()).reshape(*rows.shape, self.horizon), weight.reshape(rows.shape)
+        weight = targets_after(known, self.horizon, rows.ravel()).all(axis=1).reshape(rows.shape) & (rows + 1 >= start)
+        return x, self._changes(y, rows.ravel()).reshape(*rows.shape, self.horizon), weight
 
     def _changes(self, y: np.ndarray, origins: np.ndarray) -> np.ndarray:
         """(y[t + k] - y[t]) / scale for k from 1 to the steps that the network forecasts at once, float32."""

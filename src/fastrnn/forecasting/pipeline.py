@@ -36,7 +36,7 @@ def compare(series: Series, split: Split, network: Forecaster, unit: str) -> tup
     series : Series
     split : Split
     network : Forecaster
-        Not fitted yet; its horizon and window are those of the baselines too.
+        Its horizon and window are those of the baselines too; it stays as it is.
     unit : str
         Of the target.
 
@@ -44,7 +44,7 @@ def compare(series: Series, split: Split, network: Forecaster, unit: str) -> tup
     -------
     outcome : Outcome
     network : Forecaster
-        Fitted on the rows before the test part.
+        A clone, fitted on the rows before the test part.
     """
     started = clock.perf_counter()
     horizon, window = network.horizon, network.window
@@ -62,8 +62,10 @@ def compare(series: Series, split: Split, network: Forecaster, unit: str) -> tup
         NETWORK: f"{network.cell.upper()}, {layers}{network.units} units",
     }
     result = backtest(forecasters, split, series.y, series.X, time=series.time, known=series.known[:, 0])
-    future = {name: each.predict(series.y, series.X, time=series.time) for name, each in forecasters.items()}
-    return Outcome(series, split, result, labels, future, unit, clock.perf_counter() - started), network
+    future = {name: each.predict(series.y, series.X, time=series.time) for name, each in result.fitted.items()}
+    fitted = result.fitted[NETWORK]
+    assert isinstance(fitted, Forecaster)
+    return Outcome(series, split, result, labels, future, unit, clock.perf_counter() - started), fitted
 
 
 def write_files(outcome: Outcome, network: Forecaster, out: str) -> None:

@@ -6,7 +6,8 @@ The rules, in the order in which they are applied:
    nearest step, and where several rows fall on one step the last of them in the file counts. Times with an offset from
    UTC are converted to UTC. Without a time column the order of the rows is the time.
 2. *Columns.* A column that is mostly numbers must be all numbers. A column of text with at most 12 different values
-   becomes one column of 0 and 1 per value; other text is left out.
+   becomes one column of 0 and 1 per value; other text is left out, and so is a column of numbers without a name
+   (row numbers that a table was saved with), unless it is the target.
 3. *Gaps.* A missing step or value is filled **from its past alone**, so that no forecast sees what came after: up to
    three missing steps in a row repeat the last known value; a longer gap repeats the value one season before. What is
    missing before the first known value takes that value. A filled target is never counted: neither in training as a
@@ -16,6 +17,7 @@ The rules, in the order in which they are applied:
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ import numpy as np
 from fastrnn import _check
 
 from .calendar import TimeStep, default_season, even_times, infer_time_step, written_time
+from .scaling import LARGEST
 
 __all__ = ["Series", "fill_gaps", "read_csv"]
 
@@ -134,6 +137,7 @@ def read_csv(
     infinite = int(np.isinf(values).sum())
     if infinite:
         notes.append(f"{infinite} infinite values were taken as missing")
+    _require_moderate(names, values, known)
     _require_target(names[0], values[:, 0], known[:, 0])
     season = default_season(step, len(values)) if season is None else season
     notes += _describe_gaps(names, known, season, moments)
@@ -283,16 +287,25 @@ def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tu
                 "cells are separated by commas"
             )
         notes.append(f"no target named: took {target!r}, the first column of numbers")
-    empty = [name for name, values in columns.items() if name != target and not np.isfinite(values).any()]
+    others = [name for name in columns if name != target]
+    empty = [name for name in others if not np.isfinite(columns[name]).any()]
     if empty:
         notes.append(f"nothing in {_list(empty)}: left out")
-    names = (target, *(name for name in columns if name != target and name not in empty))
+    nameless = [name for name in others if _is_nameless(name) and name not in empty]
+    if nameless:
+        notes.append(f"no name above {_list(nameless)}, so taken for row numbers: left out")
+    names = (target, *(name for name in others if name not in empty and name not in nameless))
     return names, np.stack([columns[name] for name in names], axis=1)
 
 
 def _counts_rows(name: str) -> bool:
     """Whether a column of numbers is time or row number rather than something to forecast."""
-    return name.strip().lower() in TIME_NAMES or name.startswith("Unnamed: ")
+    return name.strip().lower() in TIME_NAMES or _is_nameless(name)
+
+
+def _is_nameless(name: str) -> bool:
+    """Whether a column has no name in the header; pandas calls it after its place."""
+    return re.fullmatch(r"Unnamed: \d+", name) is not None
 
 
 def _on_a_grid(time: np.ndarray, values: np.ndarray, notes: list[str]) -> tuple[np.ndarray, np.ndarray, TimeStep]:
@@ -323,6 +336,16 @@ def _on_a_grid(time: np.ndarray, values: np.ndarray, notes: list[str]) -> tuple[
     even = np.full((steps, values.shape[1]), np.nan)
     even[index[last_of_step]] = values[last_of_step]
     return grid, even, step
+
+
+def _require_moderate(names: tuple[str, ...], values: np.ndarray, known: np.ndarray) -> None:
+    for column, name in enumerate(names):
+        largest = np.abs(values[known[:, column], column]).max(initial=0.0)
+        if largest > LARGEST:
+            raise ValueError(
+                f"column {name!r}: its numbers are too large to be scaled, up to {largest:g}, expected at most "
+                f"{LARGEST:g}; give them in a larger unit, or leave cells empty that hold no true value"
+            )
 
 
 def _require_target(name: str, values: np.ndarray, known: np.ndarray) -> None:

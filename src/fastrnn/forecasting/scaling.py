@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["ColumnScaler"]
+__all__ = ["LARGEST", "ColumnScaler"]
+
+LARGEST = 1e100  # of the numbers in a column: a sum of their squares stays finite
 
 
 class ColumnScaler:

@@ -81,6 +81,7 @@ def gru_forward(
         The state after every step.
     cache : Cache
         For `gru_backward`; ``cache.h_n`` is the final state.
+        It refers to the weights, it does not copy them: don't change them in place before the backward pass.
 
     Raises
     ------

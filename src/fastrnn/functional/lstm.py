@@ -86,6 +86,7 @@ def lstm_forward(
         h after every step.
     cache : Cache
         For `lstm_backward`; ``cache.h_n`` and ``cache.c_n`` are the final states, ``cache.c`` holds every c_t.
+        It refers to the weights, it does not copy them: don't change them in place before the backward pass.
 
     Raises
     ------

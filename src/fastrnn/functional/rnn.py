@@ -80,6 +80,7 @@ def rnn_forward(
         The state after every step.
     cache : Cache
         For `rnn_backward`; ``cache.h_n`` is the final state.
+        It refers to the weights, it does not copy them: don't change them in place before the backward pass.
 
     Raises
     ------

@@ -96,8 +96,8 @@ def _with_inherited_options(cls: type[Layer]) -> inspect.Signature:
         return inspect.Signature(own)
     own = [p for p in own if p.kind is not p.VAR_KEYWORD]
     names = {p.name for p in own}
-    inherited = [p for p in inspect.signature(cls.__mro__[1]).parameters.values() if p.name not in names]
-    return inspect.Signature(own + inherited)
+    inherited = inspect.signature(cls.__mro__[1]).parameters.values()
+    return inspect.Signature(own + [p for p in inherited if p.name not in names and p.kind is not p.VAR_KEYWORD])
 
 
 class Recurrent(Layer):
@@ -127,7 +127,10 @@ class Recurrent(Layer):
         stateful: bool = False,
         dtype: Any = "float32",
         seed: int | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {next(iter(unknown))!r}")
         super().__init__("float32" if dtype is None else dtype, seed)
         self.units = _check.integer("units", units, 1)
         self.activation = _check.activation("activation", activation, _engine.ACTIVATIONS)

@@ -71,8 +71,29 @@ class Optimizer(Configurable):
     def reset(self) -> None:
         """Forget everything: the next update is the first."""
         self.iterations = 0
+        self._owner: object = None
         self._slots: dict[str, Slots] = {}
         self._buffers: dict[np.dtype, np.ndarray] = {}
+
+    def serve(self, owner: object) -> None:
+        """Work for one model from now on; what is remembered of another's gradients would spoil its updates.
+
+        Parameters
+        ----------
+        owner : object
+            Stands for the model.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer has updated another model since it was made or reset.
+        """
+        if self.iterations > 0 and self._owner is not None and self._owner is not owner:
+            raise ValueError(
+                f"optimizer: this {type(self).__name__} has trained another model, whose gradients it remembers; give "
+                "each model its own, or call its reset() first"
+            )
+        self._owner = owner
 
     @property
     def current_learning_rate(self) -> float:

@@ -77,6 +77,7 @@ class Sequential(Configurable):
         self.seed = None if seed is None else _check.integer("seed", seed, 0)
         self.input_size: int | None = None
         self.optimizer: Optimizer | None = None
+        self._identity = object()  # what the optimizer knows the model by; copied and pickled along with both
         self.loss: Loss | None = None
         self.metrics: list[Metric] = []
         self.stop_training = False
@@ -299,7 +300,7 @@ class Sequential(Configurable):
         Parameters
         ----------
         optimizer : str or Optimizer
-            "sgd", "rmsprop", "adam", "adamw", "adagrad" or an object.
+            "sgd", "rmsprop", "adam", "adamw", "adagrad" or an object, which serves this model alone.
         loss : str or Loss
             "mse", "mae", "huber", "binary_crossentropy", "categorical_crossentropy",
             "sparse_categorical_crossentropy" or an object.  The cross-entropies take logits: the last layer has no
@@ -320,6 +321,7 @@ class Sequential(Configurable):
                 "loss: binary_crossentropy takes logits, but the last layer's activation is sigmoid; "
                 "use activation=None there or BinaryCrossentropy(from_logits=False)"
             )
+        optimizer.serve(self._identity)
         self.optimizer, self.loss, self.metrics = optimizer, loss, judges
 
     def fit(
@@ -374,7 +376,7 @@ class Sequential(Configurable):
         keyboard is raised again after the callbacks' ``on_train_end``; the weights are then those of the last finished
         batch, or the best ones if `EarlyStopping` restores them.
         """
-        self._require_compiled()
+        self._require_compiled(to_train=True)
         epochs = _check.integer("epochs", epochs, 1)
         batch_size = _check.integer("batch_size", batch_size, 1)
         shuffle = _check.boolean("shuffle", shuffle)
@@ -424,7 +426,7 @@ class Sequential(Configurable):
         float
             The loss before the update.
         """
-        self._require_compiled()
+        self._require_compiled(to_train=True)
         samples = self._samples(x, y, sample_weight, lengths)
         return self._train_step(samples, np.random.default_rng(self._training_seed())).loss
 
@@ -606,6 +608,8 @@ class Sequential(Configurable):
         done = self.optimizer.iterations if self.optimizer is not None else 0
         return np.random.SeedSequence(self.seed, spawn_key=(_SEED_OF_TRAINING, done))
 
-    def _require_compiled(self) -> None:
-        if self.loss is None:
+    def _require_compiled(self, to_train: bool = False) -> None:
+        if self.loss is None or self.optimizer is None:
             raise ValueError("the model has no loss and no optimizer yet: call compile(optimizer=..., loss=...) first")
+        if to_train:
+            self.optimizer.serve(self._identity)
