@@ -38,7 +38,7 @@ cdef enum:
     FEW_ROWS = 3                # up to here the weights are used as they are: packing would cost more than it gains
     GATE_COST = 200             # a gate's activations cost as much as so many multiplications
     TASK_COST = 10_000_000      # multiplications a member must have to be worth waking
-    STEP_COST = 30_000          # multiplications of a step from which on its units are worth splitting
+    STEP_COST = 60_000          # multiplications of a step that a member must have for its units to be worth splitting
 
 
 # ---- the fast way in -------------------------------------------------------------------------------------------------
