@@ -67,7 +67,7 @@ setup(
         *(library(f"fastrnn_{name}", f"isa_{name}.c", flags) for name, flags in INSTRUCTION_SETS.items()),
     ],
     ext_modules=cythonize(
-        [extension(name) for name in ("_memory", "_kernels", "_schedule", "_cache", "_engine", "_stepper")],
+        [extension(name) for name in ("_memory", "_kernels", "_schedule", "_cache", "_packing", "_engine", "_stepper")],
         include_path=["src"],
         build_dir="build/cython",
     ),

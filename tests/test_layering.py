@@ -18,7 +18,7 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
 ANYONE = {"_version", "_check"}
-ENGINE = {"_engine", "_stepper", "_cache", "_kernels", "_schedule", "_memory"}
+ENGINE = {"_engine", "_stepper", "_packing", "_cache", "_kernels", "_schedule", "_memory"}
 TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_stepper", "_config"}
 MAY_IMPORT = {
     "_version": set(),
@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "_kernels": set(),
     "_schedule": {"_kernels", "_memory"},
     "_cache": {"_kernels", "_schedule", "_memory"},
-    "_engine": {"_cache", "_kernels", "_schedule", "_memory"},
+    "_packing": {"_cache", "_kernels", "_memory"},
+    "_engine": {"_packing", "_cache", "_kernels", "_schedule", "_memory"},
     "_stepper": {"_cache", "_kernels", "_schedule", "_memory"},
     "_threads": set(),
     "_config": {"_engine", "_threads"},
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "cli": TRAINING | {"datasets", "forecasting", "benchmark", "reference"},
     "__main__": {"cli"},
     # What the user sees: everything lazily, at import no more than the functions.
-    "__init__": {"_config", "_memory", "_threads", "functional"},
+    "__init__": {"_config", "_packing", "_threads", "functional"},
 }
 RUN_TIME_DEPENDENCIES = {"numpy", "safetensors", "tqdm"}
 EXTRAS = {  # what needs more than the run-time dependencies, and may say so

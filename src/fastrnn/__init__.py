@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._config import show_config
-from ._memory import release as release_workspaces
+from ._packing import release_workspaces
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
 from .functional import *  # noqa: F403

@@ -17,6 +17,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from ._cache cimport Cache, Run, gather, padded_to, run_of, scatter
 from ._kernels cimport *
 from ._memory cimport Memory, reserve, take
+from ._packing cimport Packed, packed_weights
 from ._schedule cimport Plan, Schedule, chunk_end, chunk_start, data_of, is_reset, share_start
 
 import numpy as np
@@ -382,6 +383,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
     cdef bint has_c = run.cell.cell_state
     cdef Cache cache = Cache.__new__(Cache)
     cdef Memory memory, work
+    cdef Packed packed_x = None, packed_h = None
     cdef size_t total = 0, kept_total = 0
     cdef Py_ssize_t chunk = max(FORWARD_CHUNK // run.kept, batch)
     cdef Py_ssize_t rows = plan.rows if keep else min(plan.rows, chunk), states = plan.rows if keep else 2 * batch
@@ -393,6 +395,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
     c_n = np.empty((batch, run.units), x.dtype) if has_c else None
 
     p.plan, p.keep, p.few = plan, keep, plan.rows <= FEW_ROWS
+    cdef bint packs = keep and not p.few  # an inference looks whether the weights are packed already
     memset(&p.barrier, 0, sizeof(p.barrier))
     p.next_look, p.stop[0], p.stop[1] = 0, False, False
     cdef size_t at_x = reserve(&kept_total, rows * run.inputs * run.size)
@@ -402,8 +405,8 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
     cdef size_t at_h_last = reserve(&total, batch * run.state)
     cdef size_t at_c_last = reserve(&kept_total, batch * run.state if has_c else 0)
     cdef size_t at_products = reserve(&total, 0 if run.cell.additive else batch * run.wide)
-    cdef size_t at_w_x = reserve(&total, 0 if p.few else run.inputs * run.wide)
-    cdef size_t at_w_h = reserve(&total, 0 if p.few else run.units * run.wide)
+    cdef size_t at_w_x = reserve(&total, run.inputs * run.wide if packs else 0)
+    cdef size_t at_w_h = reserve(&total, run.units * run.wide if packs else 0)
     cdef size_t at_b = reserve(&total, run.wide)
     cdef size_t at_b_h = reserve(&total, run.wide)
     cdef size_t at_row = reserve(&total, run.wide)
@@ -413,6 +416,10 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
     p.w_x, p.w_h, p.b, p.b_h = work.data + at_w_x, work.data + at_w_h, work.data + at_b, work.data + at_b_h
     p.row = work.data + at_row
     p.x_user, p.y_user, p.c_user = data_of(x), data_of(y), data_of(all_c)
+
+    if not p.few and not keep:
+        packed_x, packed_h = packed_weights(run, w_x), packed_weights(run, w_h)
+        p.w_x, p.w_h = packed_x.panels, packed_h.panels
 
     cdef char *h0_user = data_of(h0)
     cdef char *c0_user = data_of(c0)
@@ -424,7 +431,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
     with nogil:
         if p.few:
             p.w_x, p.w_h = w_x_user, w_h_user
-        else:
+        elif packs:
             pack_weights(run, w_x_user, run.inputs, p.w_x)
             pack_weights(run, w_h_user, run.units, p.w_h)
         set_bias(&p, b_user)

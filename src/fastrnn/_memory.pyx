@@ -76,23 +76,7 @@ cdef size_t reserve(size_t *total, size_t size) noexcept nogil:
 
 
 def release():
-    """Give the memory of finished calls, which is kept for the next ones, back to the system.
-
-    fastrnn keeps at most 256 MB of it.
-
-    Returns
-    -------
-    int
-        The number of bytes.
-
-    Examples
-    --------
-    >>> import fastrnn
-    >>> fastrnn.release_workspaces() >= 0
-    True
-    >>> fastrnn.release_workspaces()
-    0
-    """
+    """Give all memory that waits for its next use back to the system; returns the number of bytes."""
     global free_count, free_total
     cdef size_t total = free_total
     while free_count:
