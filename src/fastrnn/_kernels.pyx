@@ -70,3 +70,17 @@ def read_probe(cnp.ndarray values):
     cdef const fastrnn_kernels *kernels = kernels_for(values)
     kernels.read_probe(cnp.PyArray_DATA(values), values.size // (8 * kernels.width) * (8 * kernels.width),
                        cnp.PyArray_DATA(sink))
+
+
+def add_gram(cnp.ndarray a, cnp.ndarray b, cnp.ndarray c):
+    """c (m, n) += aᵀ (m, rows) · b (rows, n), for benches: plain arrays of one type, n a multiple of the vector width."""
+    cdef const fastrnn_kernels *kernels = kernels_for(c)
+    cdef fastrnn_gram p
+    for array in (a, b, c):
+        if array.ndim != 2 or array.dtype != c.dtype or not array.flags.c_contiguous:
+            raise ValueError("expected C-contiguous matrices of one type")
+    if a.shape[0] != b.shape[0] or (a.shape[1], b.shape[1]) != (c.shape[0], c.shape[1]) or c.shape[1] % kernels.width:
+        raise ValueError("expected shapes (rows, m), (rows, n), (m, n), n a multiple of the vector's width")
+    p.rows, p.m, p.n, p.stride, p.a_stride = a.shape[0], c.shape[0], c.shape[1], c.shape[1], a.shape[1]
+    p.a, p.b, p.c = cnp.PyArray_DATA(a), cnp.PyArray_DATA(b), cnp.PyArray_DATA(c)
+    kernels.add_gram(&p)

@@ -3,8 +3,7 @@
 
 The rule: an inference call (`keep_cache=False`) compares weights, byte for byte, with the copy that was packed at an
 earlier call with the same array; only if all bytes are the same it takes the panels of then.  So changes in place are
-always seen, and so is another array at the same address.  A training call, whose weights change from call to call, packs
-anew.
+always seen, and so is another array at the same address.  A training call, whose weights change each time, packs anew.
 
 At most ENTRIES arrays and LIMIT bytes are kept, those used last.  The list is guarded by the GIL; a call holds what it
 uses.
