@@ -73,7 +73,7 @@ def read_probe(cnp.ndarray values):
 
 
 def add_gram(cnp.ndarray a, cnp.ndarray b, cnp.ndarray c):
-    """c (m, n) += aᵀ (m, rows) · b (rows, n), for benches: plain arrays of one type, n a multiple of the vector width."""
+    """c (m, n) += aᵀ (m, rows) · b (rows, n), for benches; plain arrays of one type, n in whole vectors."""
     cdef const fastrnn_kernels *kernels = kernels_for(c)
     cdef fastrnn_gram p
     for array in (a, b, c):

@@ -1,8 +1,8 @@
 # cython: language_level=3
 """Aligned memory that is used again.
 
-The first touch of fresh memory costs the system more than the arithmetic on it (20 ms for 32 MB), so what a call no
-longer needs goes back to a pool.  The pool is bounded: what does not fit is given back to the system.  It is guarded by
+The first touch of fresh memory costs the system more than the arithmetic on it, so what a call no longer needs goes
+back to a pool.  The pool is bounded: what does not fit is given back to the system.  It is guarded by
 the GIL.
 """
 
