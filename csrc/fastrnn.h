@@ -77,7 +77,7 @@ typedef struct {
 /* One step forward of `rows` rows.  On entry `gates` holds x·w_x + b, on exit what the backward step wants. */
 typedef struct {
     fastrnn_size rows, units;
-    fastrnn_size first, last; /* the blocks of units to compute: whole panels */
+    fastrnn_size first, last; /* the blocks of units to compute: whole panels; all of them without w_h */
     int activation, recurrent_activation;
     const void *h_prev; /* (rows, Hp) */
     const void *c_prev; /* (rows, Hp) */

@@ -72,7 +72,7 @@ INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell,
 /* Zeros behind the last `used` units of a block: an infinite input makes NaN there, which zero weights would not stop.
  */
 INLINE void FN(clear_padding)(REAL *gradients, int gates, fastrnn_size used) {
-    IVEC inside;
+    IVEC inside = {0};
     for (fastrnn_size lane = 0; lane < W; lane++) inside[lane] = lane < used ? -1 : 0;
     for (int gate = 0; gate < gates; gate++)
         STORE(gradients + gate * W, (VEC)(inside & (IVEC)LOAD(gradients + gate * W)));
