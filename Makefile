@@ -2,7 +2,7 @@
 PYTHON ?= python
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/cells/*.h tests/c/*.c)
 
-.PHONY: build debug test test-all bench lint format annotate sanitize clean
+.PHONY: build debug test test-all bench lint format annotate sanitize cross clean
 
 build:  ## compile the extension modules in place
 	$(PYTHON) setup.py build_clib build_ext --inplace
@@ -39,6 +39,9 @@ annotate:  ## build/annotate/*.html: yellow lines touch Python, none may stand i
 
 sanitize:  ## the C kernels alone under AddressSanitizer and UBSan, every instruction set of this machine
 	tests/c/run.sh
+
+cross:  ## the C kernels' tests on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
+	SANITIZE= CC=aarch64-linux-gnu-gcc RUN="qemu-aarch64 -L /usr/aarch64-linux-gnu" tests/c/run.sh
 
 clean:
 	rm -rf build dist src/*.egg-info src/fastrnn/*.so
