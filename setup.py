@@ -8,6 +8,7 @@ import os
 import platform
 from pathlib import Path
 
+import Cython
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -67,8 +68,11 @@ setup(
         *(library(f"fastrnn_{name}", f"isa_{name}.c", flags) for name, flags in INSTRUCTION_SETS.items()),
     ],
     ext_modules=cythonize(
-        [extension(name) for name in ("_memory", "_kernels", "_schedule", "_cache", "_packing", "_engine", "_stepper")],
+        [
+            extension(name)
+            for name in ("_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_engine", "_stepper")
+        ],
         include_path=["src"],
-        build_dir="build/cython",
+        build_dir=f"build/cython-{Cython.__version__}-numpy-{numpy.__version__}",  # C code fits only these
     ),
 )

@@ -18,7 +18,7 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
 ANYONE = {"_version", "_check"}
-ENGINE = {"_engine", "_stepper", "_packing", "_cache", "_kernels", "_schedule", "_memory"}
+ENGINE = {"_engine", "_stepper", "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory"}
 TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_stepper", "_config"}
 MAY_IMPORT = {
     "_version": set(),
@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "_schedule": {"_kernels", "_memory"},
     "_cache": {"_kernels", "_schedule", "_memory"},
     "_packing": {"_cache", "_kernels", "_memory"},
-    "_engine": {"_packing", "_cache", "_kernels", "_schedule", "_memory"},
+    "_share": {"_cache", "_schedule"},
+    "_engine": {"_packing", "_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_stepper": {"_cache", "_kernels", "_schedule", "_memory"},
     "_threads": set(),
     "_config": {"_engine", "_threads"},

@@ -12,13 +12,13 @@ No sum depends on who computes it, so neither does a single bit of the result.
 
 cimport numpy as cnp
 from libc.string cimport memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from ._cache cimport Cache, Run, gather, padded_to, run_of, scatter
 from ._kernels cimport *
 from ._memory cimport Memory, reserve, take
 from ._packing cimport Packed, packed_weights
-from ._schedule cimport Plan, Schedule, chunk_end, chunk_start, data_of, is_reset, share_start
+from ._schedule cimport Plan, Schedule, chunk_end, chunk_start, data_of
+from ._share cimport Share, interrupted, members_for, raise_signal, share_of, zero_reset_rows
 
 import numpy as np
 
@@ -37,9 +37,6 @@ cdef enum:
     BACKWARD_CHUNK = 512 << 10  # bytes of gate gradients kept until the weights' gradients are added up
     BACKWARD_ROWS = 256         # but at least so many rows: each chunk passes over the weights' gradients once
     FEW_ROWS = 3                # up to here the weights are used as they are: packing would cost more than it gains
-    GATE_COST = 200             # a gate's activations cost as much as so many multiplications
-    TASK_COST = 10_000_000      # multiplications a member must have to be worth waking
-    STEP_COST = 60_000          # multiplications of a step that a member must have for its units to be worth splitting
 
 
 # ---- the fast way in -------------------------------------------------------------------------------------------------
@@ -85,84 +82,6 @@ def fits(Py_ssize_t cell, int single_rank, x, h0, c0, w_x, w_h, b):
                                       and (single or cnp.PyArray_DIMS(state)[0] == batch)):
             return False
     return cnp.PyArray_SIZE(x) < <cnp.npy_intp>1 << 40
-
-
-# ---- interrupts ------------------------------------------------------------------------------------------------------
-
-cdef extern from "Python.h":
-    int check_signals "PyErr_CheckSignals" () noexcept
-
-cdef double seconds() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + 1e-9 * now.tv_nsec
-
-
-cdef bint signalled() noexcept with gil:
-    """Whether a signal handler has raised, as Ctrl-C does; the exception waits for `raise_signal`."""
-    return check_signals() < 0
-
-
-cdef bint interrupted(double *next_look) noexcept nogil:
-    """The same, at most ten times a second: getting the GIL may take as long as another thread wants to keep it."""
-    cdef double now = seconds()
-    if next_look[0] == 0:
-        next_look[0] = now + 0.1
-    if now < next_look[0]:
-        return False
-    next_look[0] = now + 0.1
-    return signalled()
-
-
-cdef int raise_signal() except -1:
-    return -1
-
-
-# ---- who does what ---------------------------------------------------------------------------------------------------
-
-cdef struct Share:  # of one member
-    Py_ssize_t first, last   # rows of the batch
-    Py_ssize_t unit, end     # units, from `unit` to before `end`, padding included
-    Py_ssize_t columns       # of them, without the padding
-    bint all_units
-
-
-cdef int members_for(const Run *run, const Plan *plan, int most) noexcept nogil:
-    """How many members a call is worth."""
-    cdef Py_ssize_t step = run.cell.gates * run.units * (run.inputs + run.units + GATE_COST)
-    cdef Py_ssize_t members = 1 + plan.rows * step // TASK_COST
-    if splits_units(run, plan, most) and plan.batch * step < STEP_COST * most:
-        return 1
-    return <int>min(members, most)
-
-
-cdef bint splits_units(const Run *run, const Plan *plan, int members) noexcept nogil:
-    """Whether the rows of the batch are too few to be shared."""
-    return plan.batch < 2 * members
-
-
-cdef Share share_of(const Run *run, const Plan *plan, int member, int members) noexcept nogil:
-    cdef Share share
-    cdef Py_ssize_t group = 4 * run.kernels.width, groups = (run.padded + group - 1) // group  # whole panels
-    share.all_units = members == 1 or not splits_units(run, plan, members)
-    if share.all_units:
-        share.first, share.last = share_start(plan, member, members), share_start(plan, member + 1, members)
-        share.unit, share.end = 0, run.padded
-    else:
-        share.first, share.last = 0, plan.batch
-        share.unit, share.end = groups * member // members * group, groups * (member + 1) // members * group
-        share.unit, share.end = min(share.unit, run.padded), min(share.end, run.padded)
-    share.columns = max(min(share.end, run.units) - share.unit, 0)
-    return share
-
-
-cdef void zero_reset_rows(const Run *run, const Plan *plan, const Share *share, Py_ssize_t t,
-                          char *states) noexcept nogil:
-    """Set a member's part of the states to zero where they are thrown away before step t."""
-    cdef Py_ssize_t r
-    for r in range(share.first, min(share.last, plan.counts[t])):
-        if is_reset(plan, t, r):
-            memset(states + r * run.state + share.unit * run.size, 0, (share.end - share.unit) * run.size)
 
 
 # ---- forward through time --------------------------------------------------------------------------------------------
