@@ -40,7 +40,7 @@ class Cell:
             backward=getattr(functional, f"{name}_backward"),
             gates=spec["gates"],
             states=("h", "c") if spec["cell_state"] else ("h",),
-            bias_rows=None if spec["additive"] else 2,
+            bias_rows=None if spec["bias_rows"] == 1 else 2,
             gated=spec["gated"],
         )
 
@@ -133,7 +133,7 @@ class Recurrent(Layer):
             raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {next(iter(unknown))!r}")
         super().__init__("float32" if dtype is None else dtype, seed)
         self.units = _check.integer("units", units, 1)
-        self.activation = _check.activation("activation", activation, _engine.ACTIVATIONS)
+        self.activation = _checked_activation("activation", activation)
         self.use_bias = _check.boolean("use_bias", use_bias)
         self.kernel_initializer = checked_initializer("kernel_initializer", kernel_initializer)
         self.recurrent_initializer = checked_initializer("recurrent_initializer", recurrent_initializer)
@@ -406,7 +406,7 @@ class LSTM(Recurrent):
         **options: Unpack[RecurrentOptions],
     ) -> None:
         super().__init__(units, **options)
-        self.recurrent_activation = _check.activation("recurrent_activation", recurrent_activation, _engine.ACTIVATIONS)
+        self.recurrent_activation = _checked_activation("recurrent_activation", recurrent_activation)
         self.unit_forget_bias = _check.boolean("unit_forget_bias", unit_forget_bias)
         self.peephole = _only_default("peephole", peephole)
 
@@ -460,8 +460,14 @@ class GRU(Recurrent):
         **options: Unpack[RecurrentOptions],
     ) -> None:
         super().__init__(units, **options)
-        self.recurrent_activation = _check.activation("recurrent_activation", recurrent_activation, _engine.ACTIVATIONS)
+        self.recurrent_activation = _checked_activation("recurrent_activation", recurrent_activation)
         self.reset_after = _only_default("reset_after", reset_after)
+
+
+def _checked_activation(name: str, value: Any) -> Any:
+    """An activation as the user gave it."""
+    _check.activation(name, value, _engine.ACTIVATIONS)
+    return value
 
 
 def _only_default(name: str, value: Any) -> Any:
