@@ -73,7 +73,7 @@ setup(
             extension(name)
             for name in (
                 "_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_step", "_weights", "_engine",
-
+                "_stage",
             )  # fmt: skip
         ],
         include_path=["src"],

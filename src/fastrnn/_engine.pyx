@@ -229,7 +229,7 @@ cdef void forward_loop(void *context, int member, int members) noexcept nogil:
         gather_inputs(p, start, end, first, last, at.x)
         if not p.few and first < last:
             at = kept_at(run, &p.kept, first - base)
-            input_product(run, &p.weights, &at, last - first)
+            input_product(run, &p.weights, &at, at.x, run.inputs, last - first)
         fastrnn_barrier_wait(&p.barrier, members)
         if p.stop[turn]:
             return

@@ -37,4 +37,5 @@ cdef struct Step:
 
 cdef void step_forward(const Run *run, const Step *step, Py_ssize_t first, Py_ssize_t last, Py_ssize_t unit,
                        Py_ssize_t end) noexcept nogil
-cdef void input_product(const Run *run, const Weights *weights, const Kept *at, Py_ssize_t rows) noexcept nogil
+cdef void input_product(const Run *run, const Weights *weights, const Kept *at, const char *x, Py_ssize_t x_stride,
+                        Py_ssize_t rows) noexcept nogil

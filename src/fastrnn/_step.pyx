@@ -40,15 +40,14 @@ cdef void panel_product(const Run *run, const void *a, Py_ssize_t a_stride, Py_s
     run.kernels.product(&product)
 
 
-cdef void input_product(const Run *run, const Weights *weights, const Kept *at, Py_ssize_t rows) noexcept nogil:
+cdef void input_product(const Run *run, const Weights *weights, const Kept *at, const char *x, Py_ssize_t x_stride,
+                        Py_ssize_t rows) noexcept nogil:
     """gates (rows, G of the S slots) = b + x (rows, I) · w_x (I, G·Hp), the product perhaps normalised"""
     cdef int gates = run.cell.gates, slots = run.cell.slots
     if not (run.norm and run.cell.norm == FASTRNN_NORMS_APART):
-        panel_product(run, at.x, run.inputs, run.inputs, weights.w_x, gates, run.padded, weights.b, 0, at.gates, slots,
-                      rows)
+        panel_product(run, x, x_stride, run.inputs, weights.w_x, gates, run.padded, weights.b, 0, at.gates, slots, rows)
         return
-    panel_product(run, at.x, run.inputs, run.inputs, weights.w_x, gates, run.padded, weights.zeros, 0, at.x_hat, gates,
-                  rows)
+    panel_product(run, x, x_stride, run.inputs, weights.w_x, gates, run.padded, weights.zeros, 0, at.x_hat, gates, rows)
     normalise(run, gates, at.x_hat, at.x_hat, at.x_scale, rows)
     scale(run, gates, slots, at.x_hat, weights.x_gain, weights.b, at.gates, False, rows)
 

@@ -23,3 +23,4 @@ cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint f
 cdef Bound bind_parameters(const Run *run, options, Weights *weights)
 cdef Bound bind_transposed(const Run *run, cnp.ndarray w_x, w_h, options, Transposed *weights)
 cdef Bound mixing_of(const Run *run, const Plan *plan, options, Mixing *mixing)
+cdef Bound numbers_of(const Run *run, options, Mixing *mixing)

@@ -171,8 +171,23 @@ cdef Bound mixing_of(const Run *run, const Plan *plan, options, Mixing *mixing):
     if run.masks_h:
         gather(run, mixing.mask_h, run.padded_outputs, data_of(options.recurrent_dropout_mask), run.outputs, plan.order,
                0, plan.batch)
+    bind_zoneout(run, bound, options, mixing)
+    return bound
+
+
+cdef bind_zoneout(const Run *run, Bound bound, options, Mixing *mixing):
     bound.held = [options.zoneout, options.zoneout_cell]
     mixing.zone_h, mixing.zone_c = data_of(options.zoneout), data_of(options.zoneout_cell)
     mixing.zone_h_varies = run.zones_h and options.zoneout.ndim > 0
     mixing.zone_c_varies = run.zones_c and options.zoneout_cell.ndim > 0
+
+
+cdef Bound numbers_of(const Run *run, options, Mixing *mixing):
+    """What is left of masks at inference: zoneout's numbers."""
+    cdef Bound bound = Bound.__new__(Bound)
+    if options is None:
+        return bound
+    bind_zoneout(run, bound, options, mixing)
+    if run.masks_x or run.masks_h or mixing.zone_h_varies or mixing.zone_c_varies:
+        raise ValueError("options: expected no masks of dropout and numbers for zoneout where a cell is stepped")
     return bound

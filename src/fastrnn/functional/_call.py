@@ -138,7 +138,8 @@ def _named(cache: Cache, found: tuple[Any, ...]) -> Gradients:
     unit = of_options.pop("unit", None)
     spec = _engine.CELLS[cache.cell_name]
     if unit is not None and spec["recurrent"] == "product":
-        of_options = {spec["unit_name"]: unit.reshape(cache.options.unit.shape), **of_options}
+        unit = unit.sum() if cache.options.unit_is_number else unit.reshape(cache.options.unit.shape)
+        of_options = {spec["unit_name"]: unit, **of_options}
     return Gradients(*others, of_options)
 
 

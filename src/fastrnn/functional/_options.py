@@ -58,7 +58,8 @@ class Options(NamedTuple):
     clip: float | None = None
     cell_clip: float | None = None
     coupled: bool = False
-    unit: Array | None = None  # (U*H,): the cell's parameters of single units
+    unit: Array | None = None  # (U, H) or (H,): the cell's parameters of single units
+    unit_is_number: bool = False
     w_proj: Array | None = None
     norm: dict[str, Array] | None = None
     epsilon: float = 1e-3
@@ -98,13 +99,9 @@ def names_of(spec: dict[str, Any]) -> frozenset[str]:
 
 _NAMES = {name: names_of(spec) for name, spec in _engine.CELLS.items()}
 _ALL_NAMES = frozenset().union(*_NAMES.values())
-_PARAMETERS = frozenset(
-    {"w_proj"}.union(
-        *(_norm_sizes(spec) for spec in _engine.CELLS.values()),
-        *({spec["unit_name"]} for spec in _engine.CELLS.values() if spec["recurrent"] == "product"),
-    )
-    - {None}
-)
+_PARAMETERS = frozenset().union(*(_norm_sizes(spec) for spec in _engine.CELLS.values())) | {
+    spec["unit_name"] for spec in _engine.CELLS.values() if spec["unit_name"] and spec["recurrent"] == "product"
+}
 
 
 def given(cell: str, function: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,6 +170,7 @@ def checked(
         _positive("cell_clip", keywords),
         _check.boolean("coupled", keywords.get("coupled", False)),
         arguments.w_h if elementwise else _unit_parameters(spec, keywords, units, dtype),
+        np.ndim(keywords.get(spec["unit_name"])) == 0,
         arguments.w_proj,
         _norm(spec, keywords, units, dtype),
         _check.number("ln_epsilon", keywords.get("ln_epsilon", 1e-3), 0.0),
