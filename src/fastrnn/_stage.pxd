@@ -1,4 +1,4 @@
-from ._cache cimport Mixing, Run
+from ._cache cimport Kept, Mixing, Run
 from ._memory cimport Memory
 from ._step cimport Scratch, Step, Weights
 from ._weights cimport Bound
@@ -13,6 +13,7 @@ cdef class Stage:
     cdef char *out              # (B, out_stride): the last step's output
     cdef Py_ssize_t out_stride
     cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil
+    cdef plain(self, name, array, Py_ssize_t columns)
 
 
 cdef class RecurrentStage(Stage):
@@ -27,3 +28,4 @@ cdef class RecurrentStage(Stage):
     cdef char *h
     cdef char *c
     cdef object options
+    cdef size_t place_memory(self, Kept *kept, char *data) noexcept

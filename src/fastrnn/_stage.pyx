@@ -158,7 +158,7 @@ cdef class RecurrentStage(Stage):
         cdef Run *run = &self.run
         cdef Py_ssize_t r
         dtype = np.float32 if self.size == 4 else np.float64
-        sizes = (run.outputs, run.units) if run.cell.cell_state else (run.outputs,)
+        cdef list sizes = [run.outputs, run.units][:2 if run.cell.cell_state else 1]
         if len(arrays) != len(sizes):
             raise ValueError(f"state: expected {len(sizes)} arrays, got {len(arrays)}")
         checked = [np.require(array, dtype, "CA") for array in arrays]
