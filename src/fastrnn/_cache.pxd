@@ -53,16 +53,28 @@ cdef void scatter(const Run *run, const void *padded, Py_ssize_t stride, void *u
                   Py_ssize_t columns, const Py_ssize_t *origin, Py_ssize_t shift, Py_ssize_t rows) noexcept nogil
 
 
+cdef class Checkpoints:
+    """States kept at some steps, where not everything is."""
+    cdef Memory memory
+    cdef Py_ssize_t count, largest  # rows of the longest stretch between two of them
+    cdef Py_ssize_t *starts         # (count + 1,): the steps, the last entry is the end
+    cdef char *h
+    cdef char *c
+
+
 cdef class Cache:
     cdef readonly object h_n, c_n, dtype
     cdef readonly bint single_instance, has_bias
     cdef public bint is_step
     cdef readonly int num_threads  # of the forward pass, for the backward pass
+    cdef bint complete             # False: the forward pass was told that no backward pass would come
     cdef object w_x, w_h, all_c
+    cdef object x, b               # with checkpoints: to run again
+    cdef Checkpoints checkpoints   # or None
     cdef readonly object options   # what `_options.checked` made of the keywords, or None
     cdef Schedule schedule
     cdef Run run
-    cdef Memory memory  # None: the forward pass was told that no backward pass would come
+    cdef Memory memory, place      # of `kept` and of `c_last`
     cdef Kept kept
     cdef Mixing mixing
     cdef object masks   # holds what `mixing` points to

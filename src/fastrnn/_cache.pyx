@@ -114,6 +114,10 @@ cdef void scatter(const Run *run, const void *padded, Py_ssize_t stride, void *u
     run.kernels.scatter(&p)
 
 
+cdef class Checkpoints:
+    pass
+
+
 cdef class Cache:
     """What a backward pass needs, and the final states.
 

@@ -348,6 +348,15 @@ def shaped_float_array(name: str, value: Any, dtype: np.dtype, expected: tuple[i
     return _shaped_float_array(name, value, dtype, expected, formula)
 
 
+def memory_budget(memory: Any) -> int | None:
+    """Bytes that a cache may take, 0 for as few as possible; None is no limit."""
+    if memory is None or memory == "sqrt":
+        return None if memory is None else 0
+    if isinstance(memory, str):
+        raise ValueError(f"memory: expected 'sqrt', a number of bytes or None, got {memory!r}")
+    return integer("memory", memory, 1)
+
+
 def unexpected_keyword(function: str, name: str) -> TypeError:
     """Python's own words for a keyword that a function does not take."""
     return TypeError(f"{function}() got an unexpected keyword argument {name!r}")

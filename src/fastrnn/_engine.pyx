@@ -13,7 +13,7 @@ No sum depends on who computes it, so neither does a single bit of the result.
 cimport numpy as cnp
 from libc.string cimport memcpy, memset
 
-from ._cache cimport Cache, Kept, Mixing, Run, gather, kept_at, kept_size, padded_to, run_of, scatter
+from ._cache cimport Cache, Checkpoints, Kept, Mixing, Run, gather, kept_at, kept_size, padded_to, run_of, scatter
 from ._kernels cimport *
 from ._memory cimport Memory, reserve, take
 from ._schedule cimport Plan, Schedule, chunk_end, chunk_start, data_of
@@ -111,7 +111,7 @@ cdef struct Forward:
     char *c_user     # (B, T, H), or NULL
     Py_ssize_t *saved_steps  # where the states are saved, the last entry T; or NULL
     char *saved_h    # (rows of the saved steps, Pp)
-    char *saved_c
+    char *saved_c    # (the same rows, Hp)
 
 
 cdef void gather_inputs(Forward *p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t first, Py_ssize_t last,
@@ -290,78 +290,141 @@ cdef size_t place_work(Forward *p, Py_ssize_t batch, char *data) noexcept nogil:
     return total
 
 
+cdef prepare(Forward *p, const Run *run, const Plan *plan, cnp.ndarray x, cnp.ndarray w_x, w_h, b, options,
+             bint inference):
+    """All of a forward pass but where its rows and results lie; returns what has to live as long as it."""
+    cdef Memory work
+    p.run, p.plan, p.end = run[0], plan, plan.steps
+    p.few = plan.rows <= FEW_ROWS and run.cell.recurrent == FASTRNN_PRODUCT and not run.whole_rows
+    work = take(place_work(p, plan.batch, NULL))
+    place_work(p, plan.batch, work.data)
+    p.x_user, p.w_x_user, p.w_h_user = data_of(x), data_of(w_x), data_of(w_h)
+    return work, bind_weights(run, w_x, w_h, b, options, p.few, inference, &p.weights)
+
+
 def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, w_h, b, activation, recurrent,
             lengths=None, reset_mask=None, bint reverse=False, bint single_instance=False, bint keep=True,
-            int num_threads=1, options=None):
+            int num_threads=1, options=None, budget=None):
     """Run a cell over x (B, T, I); returns y (B, T, P) and the cache (without what backward needs unless `keep`).
 
-    Activations are (kind, alpha, beta); `options` is None or what `functional._options` made of the keywords.
+    Activations are (kind, alpha, beta); `options` is None or what `functional._options` made of the keywords; with a
+    `budget` (bytes, 0 for as little as there is) the cache may keep states here and there instead of everything.
     """
     cdef Py_ssize_t batch = x.shape[0], time = x.shape[1]
     cdef Schedule schedule = Schedule(batch, time, lengths, reset_mask, reverse)
     cdef const Plan *plan = &schedule.plan
     cdef Forward p
     memset(&p, 0, sizeof(p))
-    p.run = run_of(kernels_for(x), cell, x.shape[2], w_x.shape[1] // cell_at(cell).gates, x.itemsize, activation,
-                   recurrent, options)
-    cdef Run *run = &p.run
+    cdef Run run = run_of(kernels_for(x), cell, x.shape[2], w_x.shape[1] // cell_at(cell).gates, x.itemsize, activation,
+                          recurrent, options)
     cdef bint has_c = run.cell.cell_state
     cdef Cache cache = Cache.__new__(Cache)
-    cdef Memory memory, work
+    cdef Memory memory, place
+    alive = prepare(&p, &run, plan, x, w_x, w_h, b, options, not keep)
+    cdef Checkpoints checkpoints = None if budget is None or not keep or p.few else checkpoints_for(&run, plan, budget)
+    p.keep = keep and checkpoints is None
     cdef Py_ssize_t chunk = max(FORWARD_CHUNK // run.kept, batch)
-    cdef Py_ssize_t rows = plan.rows if keep else min(plan.rows, chunk), states = plan.rows if keep else 2 * batch
+    cdef Py_ssize_t rows = plan.rows if p.keep else min(plan.rows, chunk), states = plan.rows if p.keep else 2 * batch
 
     shape = (batch, time, run.outputs)
     y = np.zeros(shape, x.dtype) if schedule.ragged else np.empty(shape, x.dtype)
-    all_c = np.zeros((batch, time, run.units), x.dtype) if has_c and keep and reset_mask is not None else None
+    all_c = None
+    if has_c and keep and (reset_mask is not None or checkpoints is not None):
+        all_c = np.zeros((batch, time, run.units), x.dtype)
     h_n = np.empty((batch, run.outputs), x.dtype)
     c_n = np.empty((batch, run.units), x.dtype) if has_c else None
 
-    p.plan, p.keep, p.end = plan, keep, plan.steps
-    p.few = plan.rows <= FEW_ROWS and run.cell.recurrent == FASTRNN_PRODUCT and not run.whole_rows
-    cdef size_t at_c_last, kept_total = kept_size(run, rows, states, NULL, &p.kept)
-    at_c_last = reserve(&kept_total, batch * run.cell_state if has_c else 0)
-    memory = take(kept_total)
-    kept_size(run, rows, states, memory.data, &p.kept)
-    p.c_last = memory.data + at_c_last
-    work = take(place_work(&p, batch, NULL))
-    place_work(&p, batch, work.data)
-    p.x_user, p.y_user, p.c_user = data_of(x), data_of(y), data_of(all_c)
-    p.w_x_user, p.w_h_user = data_of(w_x), data_of(w_h)
-    bound = bind_weights(run, w_x, w_h, b, options, p.few, not keep, &p.weights)
-    masks = mixing_of(run, plan, options, &p.mixing)
+    memory = take(kept_size(&run, rows, states, NULL, &p.kept))
+    kept_size(&run, rows, states, memory.data, &p.kept)
+    place = take(batch * run.cell_state if has_c else 0)
+    p.c_last, p.y_user, p.c_user = place.data, data_of(y), data_of(all_c)
+    masks = mixing_of(&run, plan, options, &p.mixing)
+    if checkpoints is not None:
+        p.saved_steps, p.saved_h, p.saved_c = checkpoints.starts, checkpoints.h, checkpoints.c
 
     cdef char *h0_user = data_of(h0)
     cdef char *c0_user = data_of(c0)
     cdef char *h_n_user = data_of(h_n)
     cdef char *c_n_user = data_of(c_n)
     with nogil:
-        first_rows(run, plan, h0_user, run.outputs, run.padded_outputs, p.h_last)
+        first_rows(&run, plan, h0_user, run.outputs, run.padded_outputs, p.h_last)
         if has_c:
-            first_rows(run, plan, c0_user, run.units, run.padded, p.c_last)
+            first_rows(&run, plan, c0_user, run.units, run.padded, p.c_last)
         if plan.steps:
             memcpy(p.kept.h, p.h_last, plan.counts[0] * run.state)
             if has_c:
                 memcpy(p.kept.c, p.c_last, plan.counts[0] * run.cell_state)
-        fastrnn_team_run(forward_loop, &p, 1 if p.few else members_for(run, plan, num_threads))
-        last_rows(run, plan, p.h_last, run.outputs, run.padded_outputs, h_n_user)
+        fastrnn_team_run(forward_loop, &p, 1 if p.few else members_for(&run, plan, num_threads))
+        last_rows(&run, plan, p.h_last, run.outputs, run.padded_outputs, h_n_user)
         if has_c:
-            last_rows(run, plan, p.c_last, run.units, run.padded, c_n_user)
+            last_rows(&run, plan, p.c_last, run.units, run.padded, c_n_user)
     if p.stop[0] or p.stop[1]:
         raise_signal()
 
     cache.h_n, cache.c_n, cache.all_c = h_n, c_n, all_c
     cache.single_instance, cache.has_bias, cache.num_threads = single_instance, b is not None, num_threads
-    cache.schedule, cache.dtype, cache.run, cache.options = schedule, x.dtype, p.run, options
+    cache.schedule, cache.dtype, cache.run, cache.options = schedule, x.dtype, run, options
     if keep:
-        cache.memory, cache.w_x, cache.w_h, cache.masks = memory, w_x, w_h, masks
-        cache.kept, cache.c_last, cache.mixing = p.kept, p.c_last, p.mixing
+        cache.w_x, cache.w_h, cache.masks, cache.mixing = w_x, w_h, masks, p.mixing
+        cache.complete = True
+    if p.keep:
+        cache.memory, cache.place, cache.kept, cache.c_last = memory, place, p.kept, p.c_last
+    elif keep:
+        cache.checkpoints, cache.x, cache.b = checkpoints, x, b
     if single_instance:
         y, cache.h_n = y[0], h_n[0]
         if has_c:
             cache.c_n = c_n[0]
             cache.all_c = None if all_c is None else all_c[0]
     return y, cache
+
+
+# ---- checkpoints -----------------------------------------------------------------------------------------------------
+
+cdef Py_ssize_t backward_rows(const Run *run) noexcept nogil:
+    """Rows of a chunk of the backward pass."""
+    return max(BACKWARD_CHUNK // run.wide, BACKWARD_ROWS)
+
+
+cdef Checkpoints checkpoints_for(const Run *run, const Plan *plan, budget):
+    """Where to keep the states when not everything is to be kept; None where everything may be.
+
+    Between two checkpoints the backward pass computes once more what the forward pass did not keep.  With n of them,
+    rows/n·K bytes of that stand beside n·S bytes of states; the sum is smallest where both are equal.
+    """
+    cdef Kept ignored
+    cdef Py_ssize_t kept = kept_size(run, plan.rows, plan.rows, NULL, &ignored) // max(plan.rows, 1)
+    cdef Py_ssize_t states = run.state + (run.cell_state if run.cell.cell_state else 0)
+    cdef Py_ssize_t rows = <Py_ssize_t>(<double>plan.rows * plan.batch * states / kept) ** 0.5
+    cdef Py_ssize_t end = plan.steps, start, count = 0, saved = 0, largest = 0
+    cdef Checkpoints made
+    if budget and budget >= plan.rows * kept:
+        return None
+    starts = []
+    while end > 0:  # whole chunks of the backward pass, so that its sums are cut at the same places
+        start = chunk_start(plan, end, backward_rows(run))
+        while start > 0 and plan.offsets[end] - plan.offsets[start] < rows:
+            start = chunk_start(plan, start, backward_rows(run))
+        starts.append(start)
+        largest = max(largest, plan.offsets[end] - plan.offsets[start])
+        saved += plan.counts[start]
+        end = start
+    if len(starts) < 2:
+        return None
+    needed = saved * states + (largest + plan.batch) * kept
+    if budget and needed > budget:
+        raise ValueError(f"memory: expected at least {needed} bytes for this sequence, got {budget}")
+    made = Checkpoints.__new__(Checkpoints)
+    made.count, made.largest = len(starts), largest
+    made.memory = take((made.count + 1) * sizeof(Py_ssize_t) + saved * states + 128)
+    made.starts = <Py_ssize_t *>made.memory.data
+    for start in reversed(starts):
+        made.starts[count] = start
+        count += 1
+    made.starts[count] = plan.steps
+    made.h = made.memory.data + ((made.count + 1) * sizeof(Py_ssize_t) + 63) // 64 * 64
+    made.c = made.h + saved * run.state
+    return made
 
 
 # ---- backward through time -------------------------------------------------------------------------------------------
@@ -776,10 +839,51 @@ cdef option_gradients(Backward *p, options, dtype):
     return gradients
 
 
+cdef run_again(Forward *p, Cache cache, Memory memory):
+    """The forward pass once more, from one checkpoint to the next; this time its rows are kept."""
+    cdef Checkpoints saved = cache.checkpoints
+    cdef const Plan *plan = p.plan
+    cdef Py_ssize_t i, before = 0, rows = plan.offsets[p.end] - plan.offsets[p.start]
+    for i in range(saved.count):
+        if saved.starts[i] == p.start:
+            break
+        before += plan.counts[saved.starts[i]]
+    kept_size(&p.run, rows, rows + plan.batch, memory.data, &p.kept)
+    memcpy(p.kept.h, saved.h + before * p.run.state, plan.counts[p.start] * p.run.state)
+    if p.run.cell.cell_state:
+        memcpy(p.kept.c, saved.c + before * p.run.cell_state, plan.counts[p.start] * p.run.cell_state)
+    with nogil:
+        fastrnn_team_run(forward_loop, p, members_for(&p.run, plan, cache.num_threads))
+
+
+cdef backward_by_segments(Backward *p, Cache cache, int num_threads):
+    """The backward pass from checkpoint to checkpoint."""
+    cdef Checkpoints saved = cache.checkpoints
+    cdef const Plan *plan = p.plan
+    cdef Forward again
+    cdef Memory memory, place
+    cdef Kept ignored
+    cdef Py_ssize_t i, most = saved.largest
+    memset(&again, 0, sizeof(again))
+    alive = prepare(&again, &p.run, plan, cache.x, cache.w_x, cache.w_h, cache.b, cache.options, False)
+    place = take(plan.batch * p.run.cell_state)
+    memory = take(kept_size(&p.run, most, most + plan.batch, NULL, &ignored))
+    again.c_last, again.mixing, again.keep = place.data, p.mixing, True
+    for i in range(saved.count - 1, -1, -1):
+        again.start, again.end = saved.starts[i], saved.starts[i + 1]
+        run_again(&again, cache, memory)
+        p.kept, p.base, p.start, p.end = again.kept, plan.offsets[again.start], again.start, again.end
+        if not (again.stop[0] or again.stop[1]):
+            with nogil:
+                fastrnn_team_run(backward_loop, p, members_for(&p.run, plan, num_threads))
+        if again.stop[0] or again.stop[1] or p.stop[0] or p.stop[1]:
+            raise_signal()
+
+
 def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, bint needs_dx=True):
     """The gradients (dx, dh0, dc0, dw_x, dw_h, db, those of options by name) from those by y (B, T, P), the final states
     and every c (B, T, H); None is 0."""
-    if cache.memory is None:
+    if not cache.complete:
         raise ValueError("cache: expected one that was kept for a backward pass, got one of an inference")
     cdef const Plan *plan = &cache.schedule.plan
     cdef Backward p
@@ -789,9 +893,9 @@ def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, 
     cdef Py_ssize_t batch = plan.batch
     cdef bint has_c = run.cell.cell_state
     cdef Memory sums, work
-    cdef Weights gains
+    cdef Weights parameters
     options = cache.options
-    p.chunk_rows = max(BACKWARD_CHUNK // run.wide, BACKWARD_ROWS)
+    p.chunk_rows = backward_rows(run)
     cdef Py_ssize_t rows = min(plan.rows, max(p.chunk_rows, batch))
     place_extras(run, &p.extras)
 
@@ -806,26 +910,29 @@ def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, 
     sums, work = take(zeroed), take(place_rows(&p, batch, rows, NULL))
     place_sums(&p, sums.data)
     place_rows(&p, batch, rows, work.data)
-    bound = bind_transposed(run, cache.w_x, cache.w_h, options, &p.weights)
-    parameters = bind_parameters(run, options, &gains)
-    p.unit, p.x_gain, p.h_gain, p.c_gain = gains.unit, gains.x_gain, gains.h_gain, gains.c_gain
+    alive = bind_transposed(run, cache.w_x, cache.w_h, options, &p.weights), \
+        bind_parameters(run, options, &parameters)
+    p.unit, p.x_gain, p.h_gain, p.c_gain = parameters.unit, parameters.x_gain, parameters.h_gain, parameters.c_gain
     p.dy_user, p.dc_user, p.dx_user = data_of(dy), data_of(dc), data_of(dx)
 
     cdef char *dh_n_user = data_of(dh_n)
     cdef char *dc_n_user = data_of(dc_n)
     cdef char *dh0_user = data_of(dh0)
     cdef char *dc0_user = data_of(dc0)
-    with nogil:
-        memset(sums.data, 0, zeroed)
-        first_rows(run, plan, dh_n_user, run.outputs, run.padded_outputs, p.dh)
-        if has_c:
-            first_rows(run, plan, dc_n_user, run.units, run.padded, p.dc)
-        fastrnn_team_run(backward_loop, &p, members_for(run, plan, num_threads))
-        last_rows(run, plan, p.dh, run.outputs, run.padded_outputs, dh0_user)
-        if has_c:
-            last_rows(run, plan, p.dc, run.units, run.padded, dc0_user)
+    memset(sums.data, 0, zeroed)
+    first_rows(run, plan, dh_n_user, run.outputs, run.padded_outputs, p.dh)
+    if has_c:
+        first_rows(run, plan, dc_n_user, run.units, run.padded, p.dc)
+    if cache.checkpoints is not None:
+        backward_by_segments(&p, cache, num_threads)
+    else:
+        with nogil:
+            fastrnn_team_run(backward_loop, &p, members_for(run, plan, num_threads))
     if p.stop[0] or p.stop[1]:
         raise_signal()
+    last_rows(run, plan, p.dh, run.outputs, run.padded_outputs, dh0_user)
+    if has_c:
+        last_rows(run, plan, p.dc, run.units, run.padded, dc0_user)
 
     dw_x = matrix_of(run, p.dw_x, run.inputs, run.units, run.cell.gates, cache.dtype)
     gradients = option_gradients(&p, options, cache.dtype)

@@ -46,6 +46,7 @@ def forward(
     num_threads: int | None,
     options: Mapping[str, Any],
     keep_cache: bool = True,
+    memory: str | int | None = None,
 ) -> tuple[Array, Cache]:
     """Any cell over a sequence."""
     spec = _engine.CELLS[cell]
@@ -54,7 +55,7 @@ def forward(
     reverse, keep = _check.boolean("reverse", reverse), _check.boolean("keep_cache", keep_cache)
     threads = _threads.threads_for(num_threads)
     h0, c0 = (*states.values(), None)[:2]
-    plain = not options and lengths is None and reset_mask is None
+    plain = not options and lengths is None and reset_mask is None and memory is None
     if plain and _engine.fits(spec["index"], 2, x, h0, c0, w_x, w_h, b):
         single = x.ndim == 2
         return _engine.forward(
@@ -68,7 +69,7 @@ def forward(
     h0, c0 = (*a.states, None)[:2]
     return _engine.forward(
         spec["index"], a.x, h0, c0, a.w_x, a.w_h, a.b, *activations, a.lengths, a.reset_mask, reverse,
-        a.single_instance, keep, threads, _options.checked(cell, options, a),
+        a.single_instance, keep, threads, _options.checked(cell, options, a), _check.memory_budget(memory),
     )  # fmt: skip
 
 

@@ -184,7 +184,8 @@ def _made(cell: str, spec: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     usual: dict[str, Any] = {"activation": spec["activation"]}
     if spec["gated"]:
         usual["recurrent_activation"] = "sigmoid"
-    in_time: dict[str, Any] = {"lengths": None, "reset_mask": None, "reverse": False, "num_threads": None}
+    in_time: dict[str, Any] = {name: None for name in ("lengths", "reset_mask", "num_threads", "memory")}
+    in_time["reverse"] = False
 
     def forward(x: Any, h0: Any, w_x: Any, w_h: Any, b: Any, **options: Any) -> tuple[Array, _call.Cache]:
         known = {name: options.pop(name, value) for name, value in (usual | in_time | {"keep_cache": True}).items()}

@@ -52,6 +52,7 @@ def gru_forward(
     reverse: bool = False,
     keep_cache: bool = True,
     num_threads: int | None = None,
+    memory: str | int | None = None,
     **options: Unpack[NormsApart],
 ) -> tuple[Array, Cache]:
     """A gated recurrent unit over a sequence.
@@ -112,7 +113,7 @@ def gru_forward(
     return _call.forward(
         _registered(reset_after), x, {"h0": h0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
         lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, options=options,
+        num_threads=num_threads, memory=memory, options=options,
     )  # fmt: skip
 
 

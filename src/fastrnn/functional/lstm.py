@@ -50,6 +50,7 @@ def lstm_forward(
     reverse: bool = False,
     keep_cache: bool = True,
     num_threads: int | None = None,
+    memory: str | int | None = None,
     **options: Unpack[LSTMOptions],
 ) -> tuple[Array, Cache]:
     """A long short-term memory over a sequence.
@@ -113,7 +114,7 @@ def lstm_forward(
     return _call.forward(
         "lstm", x, {"h0": h0, "c0": c0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
         lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads,
+        num_threads=num_threads, memory=memory,
         options={"peephole": peephole, **options} if peephole is not None or options else {},
     )  # fmt: skip
 

@@ -44,6 +44,7 @@ def rnn_forward(
     reverse: bool = False,
     keep_cache: bool = True,
     num_threads: int | None = None,
+    memory: str | int | None = None,
     **options: Unpack[NormOfSum],
 ) -> tuple[Array, Cache]:
     """A simple recurrent network over a sequence.
@@ -102,7 +103,7 @@ def rnn_forward(
     return _call.forward(
         "rnn", x, {"h0": h0}, w_x, w_h, b, activation=activation, lengths=lengths, reset_mask=reset_mask,
         reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, options=options,
+        num_threads=num_threads, memory=memory, options=options,
     )  # fmt: skip
 
 
