@@ -14,6 +14,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 HEADERS = [str(path) for path in sorted(Path("csrc").rglob("*.h"))]
+SOURCES = [str(path) for path in sorted(Path("csrc").glob("*.c"))]
 # No -ffast-math, no -march=native.  Without trapping math and errno the compiler may vectorise; fused multiply-add is
 # used wherever the instruction set has it.
 FLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wall", "-Wextra"]
@@ -57,7 +58,7 @@ def extension(name: str) -> Extension:
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         extra_compile_args=["-O2", "-fvisibility=hidden", *FLAGS[FLAGS.index("-fvisibility=hidden") + 1 :]],
         extra_link_args=LINK,
-        depends=HEADERS,
+        depends=HEADERS + SOURCES,
     )
 
 
@@ -70,7 +71,10 @@ setup(
     ext_modules=cythonize(
         [
             extension(name)
-            for name in ("_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_engine", "_stepper")
+            for name in (
+                "_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_step", "_weights", "_engine",
+                "_stage",
+            )  # fmt: skip
         ],
         include_path=["src"],
         build_dir=f"build/cython-{Cython.__version__}-numpy-{numpy.__version__}",  # C code fits only these

@@ -84,8 +84,8 @@ INLINE VEC FN(sigmoid)(VEC x) {
 INLINE VEC FN(relu)(VEC x) { return SELECT(x < ALL(0.0), ALL(0.0), x); } /* a NaN passes */
 
 /* y = phi(x) */
-INLINE VEC FN(activate)(int activation, VEC x) {
-    switch (activation) {
+INLINE VEC FN(activate)(const fastrnn_activation *phi, VEC x) {
+    switch (phi->kind) {
     case FASTRNN_TANH: return FN(tanh)(x);
     case FASTRNN_SIGMOID: return FN(sigmoid)(x);
     case FASTRNN_RELU: return FN(relu)(x);
@@ -93,9 +93,16 @@ INLINE VEC FN(activate)(int activation, VEC x) {
     }
 }
 
-/* dx = dy·phi'(x), from y = phi(x) */
-INLINE VEC FN(activate_back)(int activation, VEC y, VEC dy) {
-    switch (activation) {
+INLINE VEC FN(kept)(const fastrnn_activation *phi, VEC x, VEC y) { return phi->keeps_argument ? x : y; }
+
+INLINE VEC FN(activation_value)(const fastrnn_activation *phi, VEC kept) {
+    return phi->keeps_argument ? FN(activate)(phi, kept) : kept;
+}
+
+/* dx = dy·phi'(x) */
+INLINE VEC FN(activate_back)(const fastrnn_activation *phi, VEC kept, VEC dy) {
+    const VEC y = FN(activation_value)(phi, kept);
+    switch (phi->kind) {
     case FASTRNN_TANH: return dy * (ALL(1.0) - y * y);
     case FASTRNN_SIGMOID: return dy * (y * (ALL(1.0) - y));
     case FASTRNN_RELU: return SELECT(y > ALL(0.0), dy, ALL(0.0));
@@ -103,19 +110,12 @@ INLINE VEC FN(activate_back)(int activation, VEC y, VEC dy) {
     }
 }
 
-INLINE void FN(activate_array_of)(int activation, const REAL *x, REAL *y, fastrnn_size n) {
+static void FN(activate_array)(const fastrnn_activation *phi, const void *from, void *to, fastrnn_size n) {
+    const REAL *x = from;
+    REAL *y = to;
     fastrnn_size i = 0;
-    for (; i + W <= n; i += W) STORE(y + i, FN(activate)(activation, LOAD(x + i)));
-    if (i < n) FN(store_part)(y + i, FN(activate)(activation, FN(load_part)(x + i, n - i)), n - i);
-}
-
-static void FN(activate_array)(int activation, const void *x, void *y, fastrnn_size n) {
-    switch (activation) { /* one loop for each, with the choice outside */
-    case FASTRNN_TANH: FN(activate_array_of)(FASTRNN_TANH, x, y, n); break;
-    case FASTRNN_SIGMOID: FN(activate_array_of)(FASTRNN_SIGMOID, x, y, n); break;
-    case FASTRNN_RELU: FN(activate_array_of)(FASTRNN_RELU, x, y, n); break;
-    default: memmove(y, x, (size_t)n * sizeof(REAL));
-    }
+    for (; i + W <= n; i += W) STORE(y + i, FN(activate)(phi, LOAD(x + i)));
+    if (i < n) FN(store_part)(y + i, FN(activate)(phi, FN(load_part)(x + i, n - i)), n - i);
 }
 
 #undef ROUNDER

@@ -22,19 +22,64 @@ typedef ptrdiff_t fastrnn_size;
 
 /* ---- activations ------------------------------------------------------------------------------------------------- */
 
-enum { FASTRNN_LINEAR, FASTRNN_TANH, FASTRNN_SIGMOID, FASTRNN_RELU, FASTRNN_ACTIVATIONS };
+enum {
+    FASTRNN_LINEAR,
+    FASTRNN_TANH,
+    FASTRNN_SIGMOID,
+    FASTRNN_RELU,
+    FASTRNN_HARD_SIGMOID,
+    FASTRNN_HARD_TANH,
+    FASTRNN_SOFTSIGN,
+    FASTRNN_SOFTPLUS,
+    FASTRNN_ELU,
+    FASTRNN_SELU,
+    FASTRNN_LEAKY_RELU,
+    FASTRNN_THRESHOLDED_RELU,
+    FASTRNN_GELU,
+    FASTRNN_SILU,
+    FASTRNN_EXPONENTIAL,
+    FASTRNN_AFFINE,
+    FASTRNN_SCALED_TANH,
+    FASTRNN_ACTIVATIONS
+};
 
-extern const char *const fastrnn_activation_names[FASTRNN_ACTIVATIONS];
-
-/* ---- cells: what the engine, Python and the tests have to know of one -------------------------------------------- */
+typedef struct {
+    int kind;
+    int keeps_argument; /* 1: a step leaves the argument for the backward step, 0: the value */
+    double alpha, beta;
+} fastrnn_activation;
 
 typedef struct {
     const char *name;
-    int gates;      /* G: columns of w_x and w_h for each unit */
-    int slots;      /* S >= G: values of each unit that the forward step leaves for the backward step */
-    int cell_state; /* 1: a cell state c is carried beside h */
-    int additive;   /* 1: the gates see x·w_x + h_prev·w_h + b only; 0: they see the two products apart */
-    int gated;      /* 1: has a recurrent activation beside the activation */
+    int constants;      /* how many it takes */
+    double alpha, beta; /* unless given */
+    int needs_argument; /* 1: the derivative does not follow from the value */
+} fastrnn_activation_spec;
+
+extern const fastrnn_activation_spec fastrnn_activation_specs[FASTRNN_ACTIVATIONS];
+
+/* ---- cells: what the engine, Python and the tests have to know of one -------------------------------------------- */
+
+enum { FASTRNN_PRODUCT, FASTRNN_ELEMENTWISE, FASTRNN_NOTHING };    /* what meets h_prev: h_prev·w_h, h_prev∘w_h, nothing */
+enum { FASTRNN_NO_NORM, FASTRNN_NORM_OF_SUM, FASTRNN_NORMS_APART }; /* layer norm of the sum of products, or of each */
+
+typedef struct {
+    const char *name;     /* in the registry */
+    const char *function; /* public: <function>_forward */
+    const char *layer;    /* public: the layer's class */
+    const char *summary, *equations;
+    const char *activation; /* unless given */
+    int gates;           /* G: columns of w_x and w_h for each unit */
+    int slots;           /* S >= G: values of each unit that the forward step leaves for the backward step */
+    int cell_state;      /* 1: a cell state c is carried beside h */
+    int additive;        /* 1: the gates see x·w_x + h_prev·w_h + b only; 0: they see the two products apart */
+    int bias_rows;       /* 1: b is (G*H,); 2: (2, G*H), the second row beside h_prev·w_h */
+    int gated;           /* 1: has a recurrent activation beside the activation */
+    int recurrent;       /* FASTRNN_PRODUCT ... */
+    int second;          /* the last gates, whose product has to wait for the others: it takes what these make of h_prev */
+    int norm;            /* FASTRNN_NO_NORM ... */
+    int unit_parameters; /* U: parameters of each unit by itself */
+    const char *unit_name; /* their name; optional for cells with a product */
 } fastrnn_cell;
 
 extern const int fastrnn_cell_count;
@@ -42,9 +87,9 @@ extern const fastrnn_cell fastrnn_cells[];
 
 /* ---- arguments --------------------------------------------------------------------------------------------------- */
 
-/* A user's matrix w (rows, gates*units) into panels in block order. */
+/* `gates` gates of a user's matrix w (rows, row_size) into panels in block order; w points to the first of them. */
 typedef struct {
-    fastrnn_size rows, units;
+    fastrnn_size rows, units, row_size;
     int gates;
     const void *w;
     void *packed;
@@ -74,16 +119,34 @@ typedef struct {
     void *c;
 } fastrnn_gram;
 
+/* What a cell does beyond its equations; the same for all steps of a call.  A clip of 0 is none. */
+typedef struct {
+    fastrnn_activation activation, recurrent, output;
+    double clip;      /* of all arguments of activations */
+    double cell_clip; /* of the cell state */
+    int coupled;      /* f = 1 - i */
+} fastrnn_options;
+
+/* A step as a whole, or up to the new cell state and then from what `shown` makes of it. */
+enum { FASTRNN_WHOLE, FASTRNN_GATES_PART, FASTRNN_OUTPUT_PART };
+
 /* One step forward of `rows` rows.  On entry `gates` holds x·w_x + b, on exit what the backward step wants. */
 typedef struct {
     fastrnn_size rows, units;
     fastrnn_size first, last; /* the blocks of units to compute: whole panels; all of them without w_h */
-    int activation, recurrent_activation;
+    int part;
+    const fastrnn_options *options;
+    const void *unit;   /* (U*Hp,), or NULL */
+    const void *input;  /* (rows, input_stride): h_prev on its way into the product; masks and projections differ */
+    fastrnn_size depth, input_stride;
     const void *h_prev; /* (rows, Hp) */
     const void *c_prev; /* (rows, Hp) */
-    const void *w_h;    /* packed (H, G*Hp); NULL: the product is there already, in `products` or added to `gates` */
+    const void *w_h;    /* packed (depth, (G - second)*Hp); NULL: the product is there, in `products` or in `gates` */
+    const void *w_second; /* packed (Hp, second*Hp) */
     const void *b_h;    /* (G*Hp,), cells that are not additive */
     void *products;     /* (rows, G*Hp): b_h + h_prev·w_h, cells that are not additive */
+    void *second;       /* (rows, Hp): what the second product takes */
+    const void *shown;  /* (rows, Hp): what h sees of the cell state, the output part */
     void *gates;        /* (rows, S*Hp) */
     void *h;            /* (rows, Hp) */
     void *c;            /* (rows, Hp) */
@@ -94,15 +157,60 @@ typedef struct {
 typedef struct {
     fastrnn_size rows, units;
     fastrnn_size first, last; /* the blocks of units to compute */
-    int activation, recurrent_activation;
+    int part;
+    const fastrnn_options *options;
+    const void *unit;   /* (U*Hp,), or NULL */
     const void *gates;  /* (rows, S*Hp), as the forward step left them */
+    const void *input;  /* (rows, input_stride), as in the forward step */
+    fastrnn_size input_stride;
     const void *h_prev; /* (rows, Hp) */
     const void *c_prev; /* (rows, Hp) */
+    const void *w_second; /* packed transpose (second*Hp, Hp) */
+    const void *zeros;  /* (Hp,) */
     void *dh;           /* (rows, Hp) */
     void *dc;           /* (rows, Hp) */
+    void *dshown;       /* (rows, Hp): the parts' gradient by `shown`, or by c through it; NULL for the whole step */
+    void *dinput;       /* (rows, Hp): gains the gradient by `input` that does not go through w_h; may be dh */
     void *dgx;          /* (rows, G*Hp): gradient by x·w_x + b */
-    void *dgh;          /* (rows, G*Hp): gradient by h_prev·w_h (+ b_h); additive cells: the same as dgx */
+    void *dgh;          /* (rows, (G - second)*Hp): gradient by h_prev·w_h (+ b_h); additive cells: the same as dgx */
+    void *dsecond;      /* (rows, second*Hp): gradient by the second product */
+    void *second;       /* (rows, Hp): what the second product took */
+    void *dunit;        /* (rows, dunit_stride), U*Hp of each: gradient by the units' parameters */
+    fastrnn_size dunit_stride;
 } fastrnn_backward;
+
+/* Layer norm of rows in block order, hat = (v - mean) / sqrt(variance + epsilon), over the gates*units values. */
+typedef struct {
+    fastrnn_size rows, units;
+    int gates;
+    double epsilon;
+    const void *v; /* (rows, gates*Hp), may be hat */
+    void *hat;     /* (rows, gates*Hp), zero in the padding */
+    void *scale;   /* (rows,): 1 / sqrt(variance + epsilon) */
+} fastrnn_norm;
+
+/* out (rows, [block][slots]) = (out or add) + hat (rows, [block][gates]) * gain */
+typedef struct {
+    fastrnn_size rows, units;
+    int gates, slots;
+    int accumulate;   /* 1: out itself is what the product is added to */
+    const void *hat;
+    const void *gain; /* (gates*Hp,) */
+    const void *add;  /* (gates*Hp,), or NULL */
+    void *out;
+} fastrnn_scale;
+
+/* dv = the gradient by v from d, that by hat*gain (+ add); dgain and dadd rows are what the gradients by these sum. */
+typedef struct {
+    fastrnn_size rows, units;
+    int gates;
+    const void *hat, *scale, *gain;
+    const void *d; /* (rows, gates*Hp) */
+    void *dv;      /* (rows, gates*Hp), may be d */
+    void *dgain;   /* (rows, extra_stride) */
+    void *dadd;    /* (rows, extra_stride), or NULL */
+    fastrnn_size extra_stride;
+} fastrnn_norm_back;
 
 /* Rows r of a padded matrix beside rows origin[r] + shift of a user's (..., width) array; `columns` values of each. */
 typedef struct {
@@ -123,7 +231,7 @@ typedef struct {
     void (*pack)(const fastrnn_pack *);            /* w as it is: products with rows of `rows` values */
     void (*pack_transposed)(const fastrnn_pack *); /* its transpose: products with rows in block order */
     void (*to_blocks)(const void *row, void *blocks, fastrnn_size units, int gates, int slots);
-    void (*from_blocks)(const void *blocks, void *w, fastrnn_size rows, fastrnn_size units, int gates);
+    void (*from_blocks)(const fastrnn_pack *); /* the way back: from `packed`, rows in block order, to w */
     void (*product)(const fastrnn_product *);
     /* out (n,) = start (n,) + a (depth,) · w (depth, n), w as the user holds it: packing does not pay for few rows */
     void (*product_row)(const void *a, const void *w, const void *start, void *out, fastrnn_size depth, fastrnn_size n);
@@ -134,7 +242,17 @@ typedef struct {
     void (*scatter)(const fastrnn_rows *);
     void (*add_gram)(const fastrnn_gram *);
     void (*add_column_sums)(const fastrnn_gram *); /* c (n,) += the columns of b */
-    void (*activate)(int activation, const void *x, void *y, fastrnn_size n);
+    void (*norm)(const fastrnn_norm *);
+    void (*scale)(const fastrnn_scale *);
+    void (*norm_back)(const fastrnn_norm_back *);
+    /* rows of n values: y = a∘m;  y += a∘m;  y = m∘a + (1 - m)∘y;  kept = m∘d, d = (1 - m)∘d.  m_step 0: a constant */
+    void (*multiply)(const void *a, const void *m, void *y, fastrnn_size n);
+    void (*multiply_add)(const void *a, const void *m, void *y, fastrnn_size n);
+    void (*blend)(const void *a, const void *m, fastrnn_size m_step, void *y, fastrnn_size n);
+    void (*blend_back)(const void *m, fastrnn_size m_step, void *d, void *kept, fastrnn_size n);
+    void (*add)(const void *a, void *y, fastrnn_size n);
+    void (*activate)(const fastrnn_activation *, const void *x, void *y, fastrnn_size n);
+    void (*activate_back)(const fastrnn_activation *, const void *kept, const void *dy, void *dx, fastrnn_size n);
     fastrnn_size (*multiply_add_probe)(fastrnn_size rounds, void *sink); /* sink: W values */
     void (*read_probe)(const void *values, fastrnn_size n, void *sink);
 } fastrnn_kernels;

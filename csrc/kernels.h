@@ -6,6 +6,7 @@
 #include "product.h"
 #include "gram.h"
 #include "probe.h"
+#include "rows.h"
 #include "step.h"
 
 #define CELL_KERNELS
@@ -40,7 +41,16 @@ static const fastrnn_kernels FN(kernels) = {
     .scatter = FN(scatter),
     .add_gram = FN(add_gram),
     .add_column_sums = FN(add_column_sums),
+    .norm = FN(norm),
+    .scale = FN(scale),
+    .norm_back = FN(norm_back),
+    .multiply = FN(multiply),
+    .multiply_add = FN(multiply_add),
+    .blend = FN(blend),
+    .blend_back = FN(blend_back),
+    .add = FN(add),
     .activate = FN(activate_array),
+    .activate_back = FN(activate_array_back),
     .multiply_add_probe = FN(multiply_add_probe),
     .read_probe = FN(read_probe),
 };

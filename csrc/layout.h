@@ -10,7 +10,7 @@ INLINE VEC FN(load_units)(const REAL *row, fastrnn_size units, int gate, fastrnn
     return left >= W ? LOAD(from) : FN(load_part)(from, left);
 }
 
-/* w (rows, gates*units) -> panels, depth = rows */
+/* w (rows, gates*units of row_size) -> panels, depth = rows */
 static void FN(pack)(const fastrnn_pack *p) {
     const int gates = p->gates, panel = FN(panel_vectors)(gates);
     const fastrnn_size vectors = (p->units + W - 1) / W * gates;
@@ -18,7 +18,7 @@ static void FN(pack)(const fastrnn_pack *p) {
     for (fastrnn_size first = 0; first < vectors; first += panel) {
         const int count = (int)(vectors - first < panel ? vectors - first : panel);
         for (fastrnn_size k = 0; k < p->rows; k++) {
-            const REAL *row = (const REAL *)p->w + k * gates * p->units;
+            const REAL *row = (const REAL *)p->w + k * p->row_size;
             for (int v = 0; v < count; v++, to += W)
                 STORE(to, FN(load_units)(row, p->units, (int)((first + v) % gates), (first + v) / gates));
         }
@@ -40,10 +40,10 @@ INLINE void FN(transpose_tile)(const REAL *from, fastrnn_size from_stride, fastr
             for (fastrnn_size lane = 0; lane < used; lane++) to[lane * width + j] = from[j * from_stride + lane];
 }
 
-/* w (rows, gates*units) -> panels of its transpose: depth = gates*units in block order, columns = rows */
+/* w (rows, gates*units of row_size) -> panels of its transpose: depth = gates*units in block order, columns = rows */
 static void FN(pack_transposed)(const fastrnn_pack *p) {
     const int gates = p->gates, panel = FN(panel_vectors)(1);
-    const fastrnn_size row_size = gates * p->units, blocks = (p->units + W - 1) / W, vectors = (p->rows + W - 1) / W;
+    const fastrnn_size row_size = p->row_size, blocks = (p->units + W - 1) / W, vectors = (p->rows + W - 1) / W;
     REAL *to = p->packed;
     for (fastrnn_size first = 0; first < vectors; first += panel) {
         const fastrnn_size width = (vectors - first < panel ? vectors - first : panel) * W;
@@ -63,14 +63,14 @@ static void FN(to_blocks)(const void *row, void *blocks, fastrnn_size units, int
             STORE((REAL *)blocks + (block * slots + gate) * W, FN(load_units)(row, units, gate, block));
 }
 
-/* Rows in block order into a user's w (rows, gates*units). */
-static void FN(from_blocks)(const void *blocks, void *w, fastrnn_size rows, fastrnn_size units, int gates) {
-    const REAL *from = blocks;
-    for (fastrnn_size k = 0; k < rows; k++)
-        for (fastrnn_size block = 0; block * W < units; block++)
-            for (int gate = 0; gate < gates; gate++, from += W) {
-                const fastrnn_size left = units - block * W;
-                REAL *to = (REAL *)w + (k * gates + gate) * units + block * W;
+/* Rows in block order into a user's w. */
+static void FN(from_blocks)(const fastrnn_pack *p) {
+    const REAL *from = p->packed;
+    for (fastrnn_size k = 0; k < p->rows; k++)
+        for (fastrnn_size block = 0; block * W < p->units; block++)
+            for (int gate = 0; gate < p->gates; gate++, from += W) {
+                const fastrnn_size left = p->units - block * W;
+                REAL *to = (REAL *)p->w + k * p->row_size + gate * p->units + block * W;
                 if (left >= W) STORE(to, LOAD(from));
                 else FN(store_part)(to, LOAD(from), left);
             }

@@ -1,102 +1,237 @@
 /* One time step of any cell, forward and backward: the recurrent product with the cell's gates behind it.
  *
- * A cell brings two functions on one block of units of one row (see cells/); the loops around them stand here once.
+ * A cell brings functions on one block of units of one row (see cells/); the loops around them stand here once.  A cell
+ * whose output waits for something that spans the row (the cell state's norm, a second product) brings two for each
+ * direction: `gates` and `output`, `output_back` and `gates_back`.  The others have empty outputs.
  */
 
-typedef void (*FN(forward_block))(int activation, int recurrent, const REAL *products, REAL *slots, const REAL *h_prev,
-                                  const REAL *c_prev, REAL *h, REAL *c);
-typedef void (*FN(backward_block))(int activation, int recurrent, const REAL *slots, const REAL *h_prev,
-                                   const REAL *c_prev, REAL *dh, REAL *dc, REAL *dgx, REAL *dgh);
+/* What a cell's functions see of one block of one row; gates, slots and unit parameters lie W values apart. */
+typedef struct {
+    const REAL *products; /* h_prev·w_h + b_h, additive cells: all of the sum */
+    REAL *slots;          /* on entry x·w_x + b */
+    const REAL *h_prev, *input, *c_prev;
+    const REAL *unit;  /* NULL: the cell goes without */
+    const REAL *shown; /* what h sees of c, NULL: c itself */
+    REAL *second;      /* what the second product takes */
+    REAL *h, *c;
+} FN(block);
+
+typedef struct {
+    const REAL *slots, *h_prev, *input, *c_prev, *unit;
+    REAL *dh, *dc, *dshown, *dinput;
+    REAL *dgx, *dgh, *dsecond, *second, *dunit;
+} FN(block_back);
+
+typedef void (*FN(block_function))(const fastrnn_options *, const FN(block) *);
+typedef void (*FN(block_back_function))(const fastrnn_options *, const FN(block_back) *);
+
+/* y = phi(a), and what the backward step wants of it. */
+INLINE VEC FN(gate)(const fastrnn_activation *phi, double clip, VEC a, REAL *slot) {
+    if (clip > 0) {
+        a = SELECT(a > ALL(clip), ALL(clip), a);
+        a = SELECT(a < ALL(-clip), ALL(-clip), a);
+    }
+    const VEC y = FN(activate)(phi, a);
+    STORE(slot, FN(kept)(phi, a, y));
+    return y;
+}
+
+/* da = dy·phi'(a), nothing where a was clipped; clipping keeps arguments. */
+INLINE VEC FN(gate_back)(const fastrnn_activation *phi, double clip, VEC kept, VEC dy) {
+    const VEC da = FN(activate_back)(phi, kept, dy);
+    if (clip > 0) return SELECT((kept < ALL(clip)) & (kept > ALL(-clip)), da, ALL(0));
+    return da;
+}
+
+/* The usual activations become constants of the code; nothing else is looked at then. */
+static const fastrnn_options FN(usual) = {
+    .activation = {FASTRNN_TANH, 0, 0, 0}, .recurrent = {FASTRNN_SIGMOID, 0, 0, 0}, .output = {FASTRNN_TANH, 0, 0, 0}};
+
+INLINE int FN(is_usual)(const fastrnn_options *o) {
+    return o->activation.kind == FASTRNN_TANH && o->recurrent.kind == FASTRNN_SIGMOID &&
+           o->output.kind == FASTRNN_TANH && !o->activation.keeps_argument && o->cell_clip == 0 && !o->coupled;
+}
+
+/* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const fastrnn_forward *step;
     const fastrnn_cell *cell;
-    FN(forward_block) block;
+    FN(block_function) gates, output; /* NULL: not now */
 } FN(gates_context);
 
-/* The gates of a piece of the product; the activations are constants where they are the usual ones. */
+INLINE void FN(gates_of_block)(const FN(gates_context) *x, const fastrnn_options *o, fastrnn_size row,
+                               fastrnn_size block, int with_unit) {
+    const fastrnn_forward *s = x->step;
+    const int gates = x->cell->gates - x->cell->second, has_c = x->cell->cell_state;
+    const fastrnn_size blocks = (s->units + W - 1) / W, at = row * blocks + block, unit = at * W;
+    FN(block) b = {
+        .slots = (REAL *)s->gates + at * x->cell->slots * W,
+        .h_prev = (const REAL *)s->h_prev + unit,
+        .input = (const REAL *)s->input + row * s->input_stride + block * W,
+        .c_prev = has_c ? (const REAL *)s->c_prev + unit : NULL,
+        .unit = with_unit ? (const REAL *)s->unit + block * x->cell->unit_parameters * W : NULL,
+        .shown = s->part == FASTRNN_OUTPUT_PART ? (const REAL *)s->shown + unit : NULL,
+        .second = x->cell->second ? (REAL *)s->second + unit : NULL,
+        .h = (REAL *)s->h + unit,
+        .c = has_c ? (REAL *)s->c + unit : NULL,
+    };
+    b.products = x->cell->additive ? b.slots : (const REAL *)s->products + at * gates * W;
+    if (x->gates) x->gates(o, &b);
+    if (x->cell->second) b.products = (const REAL *)s->products + at * x->cell->second * W;
+    if (x->output) x->output(o, &b);
+}
+
+/* The gates of a piece of the product. */
 INLINE void FN(gates_of_piece)(const void *context, FN(piece) piece) {
     const FN(gates_context) *x = context;
-    const fastrnn_forward *s = x->step;
-    const int gates = x->cell->gates, slots = x->cell->slots, has_c = x->cell->cell_state;
-    const fastrnn_size blocks = (s->units + W - 1) / W, padded = blocks * W;
+    const int gates = x->gates ? x->cell->gates - x->cell->second : x->cell->second;
     const fastrnn_size first = piece.vector / gates, last = (piece.vector + piece.vectors) / gates;
-    const int usual = s->activation == FASTRNN_TANH && s->recurrent_activation == FASTRNN_SIGMOID;
+    const int usual = FN(is_usual)(x->step->options), with_unit = x->step->unit != NULL;
     for (fastrnn_size row = piece.row; row < piece.row + piece.rows; row++)
         for (fastrnn_size block = first; block < last; block++) {
-            const fastrnn_size unit = row * padded + block * W;
-            REAL *kept = (REAL *)s->gates + (row * blocks + block) * slots * W;
-            const REAL *products = (const REAL *)s->products + (row * blocks + block) * gates * W;
-            const REAL *h_prev = (const REAL *)s->h_prev + unit,
-                       *c_prev = has_c ? (const REAL *)s->c_prev + unit : NULL;
-            REAL *h = (REAL *)s->h + unit, *c = has_c ? (REAL *)s->c + unit : NULL;
-            if (x->cell->additive) products = kept;
-            if (usual) x->block(FASTRNN_TANH, FASTRNN_SIGMOID, products, kept, h_prev, c_prev, h, c);
-            else x->block(s->activation, s->recurrent_activation, products, kept, h_prev, c_prev, h, c);
+            if (usual && !with_unit) FN(gates_of_block)(x, &FN(usual), row, block, 0);
+            else if (usual) FN(gates_of_block)(x, &FN(usual), row, block, 1);
+            else FN(gates_of_block)(x, x->step->options, row, block, with_unit);
         }
 }
 
-/* gh (rows, G*Hp) = start + h_prev (rows, H) · w_h (H, G*Hp), then the gates, panel by panel.  Additive cells start
- * from x·w_x + b and leave the sum in the slots; the others start from the recurrent bias and keep the products apart.
- */
-INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell, FN(forward_block) block) {
-    const FN(gates_context) context = {s, cell, block};
-    const int gates = cell->gates, slots = cell->slots, panel = FN(panel_vectors)(gates);
+/* gh (rows, gates*Hp) = start + a (rows, depth) · w, then the gates, panel by panel.  Additive cells start from
+ * x·w_x + b and leave the sum in the slots; the others start from the recurrent bias and keep the products apart. */
+INLINE void FN(product_and_gates)(const FN(gates_context) *context, int gates, const void *a, fastrnn_size a_stride,
+                                  fastrnn_size depth, const void *w) {
+    const fastrnn_forward *s = context->step;
+    const int additive = context->cell->additive, slots = additive ? context->cell->slots : gates;
+    const int panel = FN(panel_vectors)(gates);
     const fastrnn_size blocks = (s->units + W - 1) / W, padded = blocks * W;
-    if (s->w_h == NULL) {
-        for (fastrnn_size row = 0; row < s->rows; row++)
-            FN(gates_of_piece)(&context, (FN(piece)){row, 0, 1, (int)(blocks * gates)});
-        return;
-    }
-    const fastrnn_size out_panel = (cell->additive ? slots : gates) * (panel / gates) * W;
+    const fastrnn_size out_panel = slots * (panel / gates) * W;
     const fastrnn_product product = {
         .rows = s->rows,
-        .depth = s->units,
+        .depth = depth,
         .vectors = blocks * gates,
         .first = s->first * gates,
         .last = s->last * gates,
         .panel = panel,
-        .a = s->h_prev,
-        .a_stride = padded,
-        .w = s->w_h,
-        .start = cell->additive ? s->gates : s->b_h,
-        .start_stride = cell->additive ? slots * padded : 0,
-        .start_panel = cell->additive ? out_panel : panel * W,
-        .out = cell->additive ? s->gates : (void *)s->products,
-        .out_stride = (cell->additive ? slots : gates) * padded,
+        .a = a,
+        .a_stride = a_stride,
+        .w = w,
+        .start = additive ? s->gates : s->b_h,
+        .start_stride = additive ? slots * padded : 0,
+        .start_panel = additive ? out_panel : panel * W,
+        .out = additive ? s->gates : s->products,
+        .out_stride = slots * padded,
         .out_panel = out_panel,
     };
-    FN(product_then)(&product, FN(gates_of_piece), &context);
+    FN(product_then)(&product, FN(gates_of_piece), context);
 }
+
+INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell, FN(block_function) gates,
+                             FN(block_function) output) {
+    const fastrnn_size blocks = (s->units + W - 1) / W;
+    const int first = cell->gates - cell->second;
+    if (cell->second) { /* the output waits for a product of its own */
+        const FN(gates_context) begin = {s, cell, gates, NULL}, end = {s, cell, NULL, output};
+        FN(product_and_gates)(&begin, first, s->input, s->input_stride, s->depth, s->w_h);
+        FN(product_and_gates)(&end, cell->second, s->second, blocks * W, s->units, s->w_second);
+        return;
+    }
+    if (s->part == FASTRNN_WHOLE) {
+        const FN(gates_context) all = {s, cell, gates, output};
+        if (s->w_h) FN(product_and_gates)(&all, first, s->input, s->input_stride, s->depth, s->w_h);
+        else
+            for (fastrnn_size row = 0; row < s->rows; row++)
+                FN(gates_of_piece)(&all, (FN(piece)){row, s->first * first, 1, (int)((s->last - s->first) * first)});
+        return;
+    }
+    const int begins = s->part == FASTRNN_GATES_PART;
+    const FN(gates_context) one = {s, cell, begins ? gates : NULL, begins ? NULL : output};
+    for (fastrnn_size row = 0; row < s->rows; row++)
+        for (fastrnn_size block = 0; block < blocks; block++) {
+            if (FN(is_usual)(s->options)) FN(gates_of_block)(&one, &FN(usual), row, block, s->unit != NULL);
+            else FN(gates_of_block)(&one, s->options, row, block, s->unit != NULL);
+        }
+}
+
+/* ---- backward ---------------------------------------------------------------------------------------------------- */
 
 /* Zeros behind the last `used` units of a block: an infinite input makes NaN there, which zero weights would not stop.
  */
-INLINE void FN(clear_padding)(REAL *gradients, int gates, fastrnn_size used) {
-    IVEC inside = {0};
-    for (fastrnn_size lane = 0; lane < W; lane++) inside[lane] = lane < used ? -1 : 0;
-    for (int gate = 0; gate < gates; gate++)
-        STORE(gradients + gate * W, (VEC)(inside & (IVEC)LOAD(gradients + gate * W)));
+INLINE void FN(clear_padding)(REAL *gradients, int vectors, fastrnn_size used) {
+    const IVEC inside = FN(inside)(used);
+    for (int v = 0; v < vectors; v++) STORE(gradients + v * W, (VEC)(inside & (IVEC)LOAD(gradients + v * W)));
 }
 
-/* The gates' gradients. */
-INLINE void FN(step_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, FN(backward_block) block_back) {
-    const int gates = cell->gates, slots = cell->slots, has_c = cell->cell_state;
-    const fastrnn_size blocks = (s->units + W - 1) / W, padded = blocks * W;
-    const int usual = s->activation == FASTRNN_TANH && s->recurrent_activation == FASTRNN_SIGMOID;
-    const fastrnn_size partial = s->units % W ? blocks - 1 : -1;
+INLINE void FN(block_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, const fastrnn_options *o,
+                               FN(block_back_function) output, FN(block_back_function) gates, fastrnn_size row,
+                               fastrnn_size block, int with_unit) {
+    const int apart = !cell->additive, first = cell->gates - cell->second;
+    const fastrnn_size blocks = (s->units + W - 1) / W, at = row * blocks + block, unit = at * W;
+    REAL dshown[W];
+    const FN(block_back) b = {
+        .slots = (const REAL *)s->gates + at * cell->slots * W,
+        .h_prev = (const REAL *)s->h_prev + unit,
+        .input = (const REAL *)s->input + row * s->input_stride + block * W,
+        .c_prev = cell->cell_state ? (const REAL *)s->c_prev + unit : NULL,
+        .unit = with_unit ? (const REAL *)s->unit + block * cell->unit_parameters * W : NULL,
+        .dh = (REAL *)s->dh + unit,
+        .dc = cell->cell_state ? (REAL *)s->dc + unit : NULL,
+        .dshown = s->dshown ? (REAL *)s->dshown + unit : dshown,
+        .dinput = (REAL *)s->dinput + unit,
+        .dgx = (REAL *)s->dgx + at * cell->gates * W,
+        .dgh = apart ? (REAL *)s->dgh + at * first * W : NULL,
+        .dsecond = cell->second ? (REAL *)s->dsecond + unit : NULL,
+        .second = cell->second ? (REAL *)s->second + unit : NULL,
+        .dunit = with_unit ? (REAL *)s->dunit + row * s->dunit_stride + block * cell->unit_parameters * W : NULL,
+    };
+    if (output) output(o, &b);
+    if (gates) gates(o, &b);
+    if (s->units % W && block == blocks - 1) {
+        const fastrnn_size used = s->units % W;
+        FN(clear_padding)(b.dgx, cell->gates, used);
+        if (apart) FN(clear_padding)(b.dgh, first, used);
+        if (cell->second) FN(clear_padding)(b.dsecond, cell->second, used);
+        if (s->dshown) FN(clear_padding)(b.dshown, 1, used);
+    }
+}
+
+INLINE void FN(blocks_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, FN(block_back_function) output,
+                                FN(block_back_function) gates) {
+    const int usual = FN(is_usual)(s->options), with_unit = s->unit != NULL;
     for (fastrnn_size row = 0; row < s->rows; row++)
         for (fastrnn_size block = s->first; block < s->last; block++) {
-            const fastrnn_size unit = row * padded + block * W, gate = (row * blocks + block) * gates * W;
-            const REAL *kept = (const REAL *)s->gates + (row * blocks + block) * slots * W;
-            const REAL *h_prev = (const REAL *)s->h_prev + unit,
-                       *c_prev = has_c ? (const REAL *)s->c_prev + unit : NULL;
-            REAL *dh = (REAL *)s->dh + unit, *dc = has_c ? (REAL *)s->dc + unit : NULL;
-            REAL *dgx = (REAL *)s->dgx + gate, *dgh = (REAL *)s->dgh + gate;
-            if (usual) block_back(FASTRNN_TANH, FASTRNN_SIGMOID, kept, h_prev, c_prev, dh, dc, dgx, dgh);
-            else block_back(s->activation, s->recurrent_activation, kept, h_prev, c_prev, dh, dc, dgx, dgh);
-            if (block == partial) {
-                FN(clear_padding)(dgx, gates, s->units % W);
-                if (dgh != dgx) FN(clear_padding)(dgh, gates, s->units % W);
-            }
+            if (usual && !with_unit) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 0);
+            else if (usual) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 1);
+            else FN(block_backward)(s, cell, s->options, output, gates, row, block, with_unit);
         }
+}
+
+INLINE void FN(step_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, FN(block_back_function) output,
+                              FN(block_back_function) gates) {
+    if (cell->second) {
+        const fastrnn_size blocks = (s->units + W - 1) / W, padded = blocks * W;
+        const int panel = FN(panel_vectors)(1);
+        /* dsecond's product: the gradient by what the second product took */
+        const fastrnn_product product = {
+            .rows = s->rows,
+            .depth = cell->second * padded,
+            .vectors = blocks,
+            .first = 0,
+            .last = blocks,
+            .panel = panel,
+            .a = s->dsecond,
+            .a_stride = cell->second * padded,
+            .w = s->w_second,
+            .start = s->zeros,
+            .start_stride = 0,
+            .start_panel = panel * W,
+            .out = s->second,
+            .out_stride = padded,
+            .out_panel = panel * W,
+        };
+        FN(blocks_backward)(s, cell, output, NULL);
+        FN(product)(&product);
+        FN(blocks_backward)(s, cell, NULL, gates);
+    } else if (s->part == FASTRNN_WHOLE) FN(blocks_backward)(s, cell, output, gates);
+    else if (s->part == FASTRNN_OUTPUT_PART) FN(blocks_backward)(s, cell, output, NULL);
+    else FN(blocks_backward)(s, cell, NULL, gates);
 }

@@ -8,38 +8,50 @@
  * dgx is (dz, dr, dn), dgh is (dz, dr, dm); the direct path to h_prev is dh∘z.
  */
 #define CELL gru
-#define CELL_SPEC {.name = "gru", .gates = 3, .slots = 4, .cell_state = 0, .additive = 0, .gated = 1}
+#define CELL_SPEC                                                                                                      \
+    {.name = "gru",                                                                                                    \
+     .function = "gru",                                                                                                \
+     .layer = "GRU",                                                                                                   \
+     .summary = "Gated recurrent unit, reset after the product (Cho et al., 2014)",                                    \
+     .equations = "z, r = sigma(x_t · w_x + b[0] + h_{t-1} · w_h + b[1])\n"                                            \
+                  "n = phi(x_t · w_x + b[0] + r ∘ (h_{t-1} · w_h + b[1]))\n"                                           \
+                  "h_t = z ∘ h_{t-1} + (1 - z) ∘ n",                                                                   \
+     .activation = "tanh",                                                                                             \
+     .gates = 3,                                                                                                       \
+     .slots = 4,                                                                                                       \
+     .bias_rows = 2,                                                                                                   \
+     .gated = 1,                                                                                                       \
+     .recurrent = FASTRNN_PRODUCT,                                                                                     \
+     .norm = FASTRNN_NORMS_APART}
 
 #ifdef CELL_KERNELS
-INLINE void FN(gru_forward)(int activation, int recurrent, const REAL *products, REAL *slots, const REAL *h_prev,
-                            const REAL *c_prev, REAL *h, REAL *c) {
-    (void)c_prev, (void)c;
-    VEC z = FN(activate)(recurrent, LOAD(slots) + LOAD(products));
-    VEC r = FN(activate)(recurrent, LOAD(slots + W) + LOAD(products + W));
-    VEC m = LOAD(products + 2 * W);
-    VEC n = FN(activate)(activation, LOAD(slots + 2 * W) + r * m);
-    STORE(slots, z);
-    STORE(slots + W, r);
-    STORE(slots + 2 * W, n);
-    STORE(slots + 3 * W, m);
-    STORE(h, z * LOAD(h_prev) + (ALL(1) - z) * n);
+INLINE void FN(gru_gates)(const fastrnn_options *o, const FN(block) * b) {
+    const VEC z = FN(gate)(&o->recurrent, o->clip, LOAD(b->slots) + LOAD(b->products), b->slots);
+    const VEC r = FN(gate)(&o->recurrent, o->clip, LOAD(b->slots + W) + LOAD(b->products + W), b->slots + W);
+    const VEC m = LOAD(b->products + 2 * W);
+    const VEC n = FN(gate)(&o->activation, o->clip, LOAD(b->slots + 2 * W) + r * m, b->slots + 2 * W);
+    STORE(b->slots + 3 * W, m);
+    STORE(b->h, z * LOAD(b->h_prev) + (ALL(1) - z) * n);
 }
 
-INLINE void FN(gru_backward)(int activation, int recurrent, const REAL *slots, const REAL *h_prev, const REAL *c_prev,
-                             REAL *dh, REAL *dc, REAL *dgx, REAL *dgh) {
-    (void)c_prev, (void)dc;
-    const VEC z = LOAD(slots), r = LOAD(slots + W), n = LOAD(slots + 2 * W), m = LOAD(slots + 3 * W), dy = LOAD(dh);
-    const VEC dz = FN(activate_back)(recurrent, z, dy * (LOAD(h_prev) - n));
-    const VEC dn = FN(activate_back)(activation, n, dy * (ALL(1) - z));
-    const VEC dr = FN(activate_back)(recurrent, r, dn * m);
-    STORE(dgx, dz);
-    STORE(dgx + W, dr);
-    STORE(dgx + 2 * W, dn);
-    STORE(dgh, dz);
-    STORE(dgh + W, dr);
-    STORE(dgh + 2 * W, dn * r);
-    STORE(dh, dy * z);
+INLINE void FN(gru_gates_back)(const fastrnn_options *o, const FN(block_back) * b) {
+    const VEC kept_z = LOAD(b->slots), kept_r = LOAD(b->slots + W), kept_n = LOAD(b->slots + 2 * W);
+    const VEC z = FN(activation_value)(&o->recurrent, kept_z), r = FN(activation_value)(&o->recurrent, kept_r);
+    const VEC n = FN(activation_value)(&o->activation, kept_n), m = LOAD(b->slots + 3 * W), dy = LOAD(b->dh);
+    const VEC dz = FN(gate_back)(&o->recurrent, o->clip, kept_z, dy * (LOAD(b->h_prev) - n));
+    const VEC dn = FN(gate_back)(&o->activation, o->clip, kept_n, dy * (ALL(1) - z));
+    const VEC dr = FN(gate_back)(&o->recurrent, o->clip, kept_r, dn * m);
+    STORE(b->dgx, dz);
+    STORE(b->dgx + W, dr);
+    STORE(b->dgx + 2 * W, dn);
+    STORE(b->dgh, dz);
+    STORE(b->dgh + W, dr);
+    STORE(b->dgh + 2 * W, dn * r);
+    STORE(b->dh, dy * z);
 }
+
+#define CELL_OUTPUT NULL
+#define CELL_OUTPUT_BACK NULL
 #endif
 
 #include "register.h"

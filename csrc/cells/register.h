@@ -6,11 +6,11 @@ CELL_SPEC,
 #elif defined(CELL_KERNELS) /* the cell's steps */
 static void CELL_FN(_step_forward)(const fastrnn_forward *s) {
     static const fastrnn_cell cell = CELL_SPEC;
-    FN(step_forward)(s, &cell, CELL_FN(_forward));
+    FN(step_forward)(s, &cell, CELL_FN(_gates), CELL_OUTPUT);
 }
 static void CELL_FN(_step_backward)(const fastrnn_backward *s) {
     static const fastrnn_cell cell = CELL_SPEC;
-    FN(step_backward)(s, &cell, CELL_FN(_backward));
+    FN(step_backward)(s, &cell, CELL_OUTPUT_BACK, CELL_FN(_gates_back));
 }
 #elif defined(CELL_FORWARD_TABLE)
 CELL_FN(_step_forward),
@@ -20,4 +20,6 @@ CELL_FN(_step_backward),
 
 #undef CELL_FN
 #undef CELL_SPEC
+#undef CELL_OUTPUT
+#undef CELL_OUTPUT_BACK
 #undef CELL

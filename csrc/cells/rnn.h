@@ -1,26 +1,35 @@
 /* Simple recurrent cell, the textbook's equation 15-2:
  *     h = phi(x·w_x + h_prev·w_h + b)
- * Slot: h (a reset may overwrite it in the states).
+ * Slot: h, or phi's argument (a reset may overwrite h in the states).
  * Backward, from dh:  dg = dh·phi'.  No direct path to h_prev.
  */
 #define CELL rnn
-#define CELL_SPEC {.name = "rnn", .gates = 1, .slots = 1, .cell_state = 0, .additive = 1, .gated = 0}
+#define CELL_SPEC                                                                                                      \
+    {.name = "rnn",                                                                                                    \
+     .function = "rnn",                                                                                                \
+     .layer = "SimpleRNN",                                                                                             \
+     .summary = "Simple recurrent cell (Elman, 1990)",                                                                 \
+     .equations = "h_t = phi(x_t · w_x + h_{t-1} · w_h + b)",                                                          \
+     .activation = "tanh",                                                                                             \
+     .gates = 1,                                                                                                       \
+     .slots = 1,                                                                                                       \
+     .additive = 1,                                                                                                    \
+     .bias_rows = 1,                                                                                                   \
+     .recurrent = FASTRNN_PRODUCT,                                                                                     \
+     .norm = FASTRNN_NORM_OF_SUM}
 
 #ifdef CELL_KERNELS
-INLINE void FN(rnn_forward)(int activation, int recurrent, const REAL *products, REAL *slots, const REAL *h_prev,
-                            const REAL *c_prev, REAL *h, REAL *c) {
-    (void)recurrent, (void)h_prev, (void)c_prev, (void)c;
-    VEC y = FN(activate)(activation, LOAD(products));
-    STORE(slots, y);
-    STORE(h, y);
+INLINE void FN(rnn_gates)(const fastrnn_options *o, const FN(block) * b) {
+    STORE(b->h, FN(gate)(&o->activation, o->clip, LOAD(b->products), b->slots));
 }
 
-INLINE void FN(rnn_backward)(int activation, int recurrent, const REAL *slots, const REAL *h_prev, const REAL *c_prev,
-                             REAL *dh, REAL *dc, REAL *dgx, REAL *dgh) {
-    (void)recurrent, (void)h_prev, (void)c_prev, (void)dc, (void)dgh;
-    STORE(dgx, FN(activate_back)(activation, LOAD(slots), LOAD(dh)));
-    STORE(dh, ALL(0));
+INLINE void FN(rnn_gates_back)(const fastrnn_options *o, const FN(block_back) * b) {
+    STORE(b->dgx, FN(gate_back)(&o->activation, o->clip, LOAD(b->slots), LOAD(b->dh)));
+    STORE(b->dh, ALL(0));
 }
+
+#define CELL_OUTPUT NULL
+#define CELL_OUTPUT_BACK NULL
 #endif
 
 #include "register.h"

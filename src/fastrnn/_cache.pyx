@@ -2,9 +2,15 @@
 """What a forward pass leaves for its backward pass."""
 
 cimport numpy as cnp
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from ._kernels cimport cell_at, fastrnn_rows
+from ._kernels cimport (
+    FASTRNN_NORMS_APART,
+    activation_of,
+    cell_at,
+    fastrnn_rows,
+)
+from ._memory cimport reserve
 from ._schedule cimport data_of
 
 import numpy as np
@@ -18,14 +24,76 @@ cdef Py_ssize_t padded_to(const fastrnn_kernels *kernels, Py_ssize_t values) noe
 
 
 cdef Run run_of(const fastrnn_kernels *kernels, Py_ssize_t cell, Py_ssize_t inputs, Py_ssize_t units, Py_ssize_t size,
-                int activation, int recurrent) noexcept nogil:
+                activation, recurrent, options):
+    """The sizes and options of a call; `options` is None for the plain cell."""
     cdef Run run
+    cdef fastrnn_options *o = &run.options
+    memset(&run, 0, sizeof(run))
     run.kernels, run.cell, run.index = kernels, cell_at(cell), cell
-    run.inputs, run.units, run.padded, run.size = inputs, units, padded_to(kernels, units), size
-    run.state = run.padded * size
-    run.kept, run.wide = run.cell.slots * run.state, run.cell.gates * run.state
-    run.activation, run.recurrent = activation, recurrent
+    run.inputs, run.units, run.outputs, run.size = inputs, units, units, size
+    o.activation, o.recurrent = activation_of(activation), activation_of(recurrent)
+    o.output = o.activation
+    run.has_unit = run.cell.unit_parameters and options is not None and options.unit is not None
+    if options is not None:
+        read_options(&run, options)
+    run.padded, run.padded_outputs = padded_to(kernels, units), padded_to(kernels, run.outputs)
+    run.state, run.cell_state = run.padded_outputs * size, run.padded * size
+    run.kept, run.wide = run.cell.slots * run.cell_state, run.cell.gates * run.cell_state
+    run.first = run.cell.gates - run.cell.second
+    run.first_wide = run.first * run.cell_state
+    if run.norm:
+        run.norm_wide = run.wide if run.cell.norm == FASTRNN_NORMS_APART else run.cell_state
+    run.apart = not run.cell.additive or (run.norm and run.cell.norm == FASTRNN_NORMS_APART)
+    run.whole_rows = (run.norm or run.projected or run.masks_h or run.zones_h or run.zones_c or run.cell.second > 0)
     return run
+
+
+cdef read_options(Run *run, options):
+    cdef fastrnn_options *o = &run.options
+    if options.output_activation is not None:
+        o.output = activation_of(options.output_activation)
+    o.clip, o.cell_clip, o.coupled = options.clip or 0, options.cell_clip or 0, options.coupled
+    if o.clip > 0:  # where an argument was clipped shows in the argument alone
+        o.activation.keeps_argument = o.recurrent.keeps_argument = True
+    run.norm, run.epsilon = options.norm is not None, options.epsilon
+    run.projected = options.w_proj is not None
+    if run.projected:
+        run.outputs = options.w_proj.shape[1]
+    run.masks_x, run.masks_h = options.dropout_mask is not None, options.recurrent_dropout_mask is not None
+    run.zones_h, run.zones_c = options.zoneout is not None, options.zoneout_cell is not None
+
+
+cdef size_t kept_size(const Run *run, Py_ssize_t rows, Py_ssize_t states, char *data, Kept *kept) noexcept nogil:
+    """Bytes for `rows` rows (`states` of h and c), and where each part begins if `data` is the place for all."""
+    cdef size_t total = 0
+    cdef bint apart = run.norm and run.cell.norm == FASTRNN_NORMS_APART
+    kept.x = data + reserve(&total, rows * run.inputs * run.size)
+    kept.h = data + reserve(&total, states * run.state)
+    kept.c = data + reserve(&total, states * run.cell_state if run.cell.cell_state else 0)
+    kept.gates = data + reserve(&total, rows * run.kept)
+    kept.input = data + reserve(&total, rows * run.state if run.masks_h else 0)
+    kept.output = data + reserve(&total, rows * run.cell_state if run.projected else 0)
+    kept.x_hat = data + reserve(&total, rows * run.norm_wide if apart else 0)
+    kept.h_hat = data + reserve(&total, rows * run.norm_wide)
+    kept.c_hat = data + reserve(&total, rows * run.cell_state if run.norm and run.cell.cell_state else 0)
+    kept.x_scale = data + reserve(&total, rows * run.size if apart else 0)
+    kept.h_scale = data + reserve(&total, rows * run.size if run.norm else 0)
+    kept.c_scale = data + reserve(&total, rows * run.size if run.norm else 0)
+    return total
+
+
+cdef Kept kept_at(const Run *run, const Kept *kept, Py_ssize_t row) noexcept nogil:
+    """Where a row lies; parts that are not in use mean nothing."""
+    cdef Kept at
+    at.x, at.gates = kept.x + row * run.inputs * run.size, kept.gates + row * run.kept
+    at.h, at.c = kept.h + row * run.state, kept.c + row * run.cell_state
+    at.input = kept.input + row * run.state if run.masks_h else at.h
+    at.output = kept.output + row * run.cell_state
+    at.x_hat, at.h_hat = kept.x_hat + row * run.norm_wide, kept.h_hat + row * run.norm_wide
+    at.c_hat = kept.c_hat + row * run.cell_state
+    at.x_scale, at.h_scale = kept.x_scale + row * run.size, kept.h_scale + row * run.size
+    at.c_scale = kept.c_scale + row * run.size
+    return at
 
 
 cdef void gather(const Run *run, void *padded, Py_ssize_t stride, const void *user, Py_ssize_t width,
@@ -44,6 +112,10 @@ cdef void scatter(const Run *run, const void *padded, Py_ssize_t stride, void *u
     p.rows, p.columns, p.padded, p.stride = rows, columns, <void *>padded, stride
     p.user, p.width, p.origin, p.shift = user, width, origin, shift
     run.kernels.scatter(&p)
+
+
+cdef class Checkpoints:
+    pass
 
 
 cdef class Cache:
@@ -83,6 +155,14 @@ cdef class Cache:
         return self.run.units
 
     @property
+    def outputs(self):
+        return self.run.outputs
+
+    @property
+    def inputs(self):
+        return self.run.inputs
+
+    @property
     def c(self):
         if self.all_c is None and self.cell_name and self.run.cell.cell_state:
             if self.memory is None:
@@ -98,8 +178,8 @@ cdef class Cache:
         cdef cnp.ndarray out = np.zeros((plan.batch, plan.time, run.units), self.dtype)
         cdef char *to = data_of(out)
         for t in range(plan.steps):
-            scatter(run, self.c_rows + plan.offsets[t + 1] * run.state, run.padded, to, run.units, run.units,
+            scatter(run, self.kept.c + plan.offsets[t + 1] * run.cell_state, run.padded, to, run.units, run.units,
                     plan.origin, plan.direction * t, plan.counts[t + 1])
             for r in range(plan.counts[t + 1], plan.counts[t]):
-                memcpy(to + (plan.origin[r] + plan.direction * t) * row, self.c_last + r * run.state, row)
+                memcpy(to + (plan.origin[r] + plan.direction * t) * row, self.c_last + r * run.cell_state, row)
         return out[0] if self.single_instance else out

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 __all__ = [
     "as_bool_mask",
+    "as_class_numbers",
     "as_float_array",
     "as_int_vector",
     "as_real_array",
@@ -164,6 +165,15 @@ def as_int_vector(name: str, value: Any, size: int, minimum: int, maximum: int, 
     return np.ascontiguousarray(array, dtype=np.intp)
 
 
+def as_class_numbers(name: str, value: Any, classes: int, ndim: int | None = None) -> np.ndarray:
+    """An array of whole numbers from 0 to below `classes`, as intp."""
+    array = _real_array(name, value)
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name}: expected {ndim}-D, got {array.ndim}-D with shape {array.shape}")
+    shape = array.shape
+    return as_int_vector(name, array.reshape(-1), array.size, 0, classes - 1, "").reshape(shape)
+
+
 def as_bool_mask(name: str, value: Any, shape: tuple[int, ...], formula: str) -> np.ndarray:
     """A boolean array of the given shape; numbers are refused, because 0/1 and index masks look alike."""
     try:
@@ -178,30 +188,26 @@ def as_bool_mask(name: str, value: Any, shape: tuple[int, ...], formula: str) ->
 
 # ---- the arguments of the recurrent functions ------------------------------------------------------------------------
 
-_ACTIVATIONS_TO_COME = (
-    "hard_sigmoid", "hard_tanh", "softsign", "softplus", "elu", "selu", "leaky_relu", "thresholded_relu", "gelu",
-    "silu", "exponential", "affine", "scaled_tanh",
-)  # fmt: skip
-_OPTIONS_TO_COME = (
-    "peephole", "w_proj", "output_activation", "clip", "cell_clip", "coupled", "zoneout_mask",
-)  # fmt: skip
+def activation(name: str, value: Any, known: Mapping[str, Mapping[str, Any]]) -> tuple[int, float, float]:
+    """An activation as the kernels take it, (kind, alpha, beta), from a name or ``(name, alpha[, beta])``."""
+    if not isinstance(value, (tuple, list)):
+        return known[choice(name, value, known)]["default"]
+    kind, *constants = value or ("",)
+    spec = known[choice(name, kind, known)]
+    if len(constants) > spec["constants"]:
+        raise ValueError(f"{name}: {kind} takes {spec['constants'] or 'no'} constants, got {_shown(value)}")
+    numbers = [number(f"{name}[{i}]", constant) for i, constant in enumerate(constants, 1)]
+    index, *defaults = spec["default"]
+    alpha, beta = (*numbers, *defaults[len(numbers) :])
+    return index, alpha, beta
 
 
-def activation(name: str, value: Any, built: Collection[str]) -> str:
-    """The name of an activation that the kernels have."""
-    kind = value[0] if isinstance(value, tuple) and value else value
-    if kind in _ACTIVATIONS_TO_COME:
-        raise not_built(f"{name}={value!r}", f"there are {', '.join(map(repr, built))}")
-    return choice(name, value, built)
+class CellSizes(NamedTuple):
+    """What the shapes of a cell's weights follow from: gates G, rows of the bias, what meets the state."""
 
-
-def no_options(function: str, options: dict[str, Any]) -> None:
-    """Refuse keywords that a function does not take, telling the unbuilt from the unknown."""
-    for name, value in options.items():
-        if name not in _OPTIONS_TO_COME:
-            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
-        if value is not None and value is not False:
-            raise not_built(f"{function}({name}=...)")
+    gates: int
+    bias_rows: int
+    recurrent: str  # "product": w_h is (H, G*H); "elementwise": (H,); "nothing": None
 
 
 class SequenceArguments(NamedTuple):
@@ -210,11 +216,14 @@ class SequenceArguments(NamedTuple):
     x: np.ndarray
     states: tuple[np.ndarray | None, ...]
     w_x: np.ndarray
-    w_h: np.ndarray
+    w_h: np.ndarray | None
     b: np.ndarray | None
+    w_proj: np.ndarray | None
     lengths: np.ndarray | None
     reset_mask: np.ndarray | None
     single_instance: bool
+    units: int
+    outputs: int
 
 
 def sequence_arguments(
@@ -224,16 +233,18 @@ def sequence_arguments(
     w_h: Any,
     b: Any,
     *,
-    gates: int,
-    bias_rows: int | None = None,
+    cell: CellSizes,
+    w_proj: Any = None,
     lengths: Any = None,
     reset_mask: Any = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> SequenceArguments:
     """Check the arguments of a recurrent function over a sequence against one another.
 
-    `states` maps the names of the initial states to their values; the bias is (G*H,) or (bias_rows, G*H).
+    `states` maps the names of the initial states, h first, to their values; `parameters` are arrays of options, which
+    have a say in the type.
     """
-    dtype = float_dtype(x=x, **states, w_x=w_x, w_h=w_h, b=b)
+    dtype = float_dtype(x=x, **states, w_x=w_x, w_h=w_h, b=b, w_proj=w_proj, **(parameters or {}))
     shape = np.shape(x)
     if len(shape) not in (2, 3):
         raise ValueError(f"x: expected 2-D (T, I) or 3-D (B, T, I), got {len(shape)}-D with shape {shape}")
@@ -242,22 +253,50 @@ def sequence_arguments(
     if time == 0 or inputs == 0:
         raise ValueError(f"x: expected at least one time step and one input, got shape {shape}")
     return _fitting(
-        x, (batch, time, inputs), states, w_x, w_h, b, gates, bias_rows, lengths, reset_mask, dtype, single_instance
+        x, (batch, time, inputs), states, w_x, w_h, b, cell, w_proj, lengths, reset_mask, dtype, single_instance
     )
 
 
 def step_arguments(
-    x_t: Any, states: dict[str, Any], w_x: Any, w_h: Any, b: Any, *, gates: int, bias_rows: int | None = None
+    x_t: Any,
+    states: dict[str, Any],
+    w_x: Any,
+    w_h: Any,
+    b: Any,
+    *,
+    cell: CellSizes,
+    w_proj: Any = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> SequenceArguments:
     """The same for a single step: x_t is (I,) or (B, I), and becomes a sequence of one step."""
-    dtype = float_dtype(x_t=x_t, **states, w_x=w_x, w_h=w_h, b=b)
+    dtype = float_dtype(x_t=x_t, **states, w_x=w_x, w_h=w_h, b=b, w_proj=w_proj, **(parameters or {}))
     shape = np.shape(x_t)
     if len(shape) not in (1, 2):
         raise ValueError(f"x_t: expected 1-D (I,) or 2-D (B, I), got {len(shape)}-D with shape {shape}")
     batch, inputs = (1, *shape) if len(shape) == 1 else shape
     if inputs == 0:
         raise ValueError(f"x_t: expected at least one input, got shape {shape}")
-    return _fitting(x_t, (batch, 1, inputs), states, w_x, w_h, b, gates, bias_rows, None, None, dtype, len(shape) == 1)
+    single = len(shape) == 1
+    return _fitting(x_t, (batch, 1, inputs), states, w_x, w_h, b, cell, w_proj, None, None, dtype, single)
+
+
+def _units_of(w_x: Any, w_h: Any, w_proj: Any, cell: CellSizes) -> int:
+    """H, by the weights that say it best."""
+    if w_proj is not None:
+        return _rows_of_matrix("w_proj", w_proj)
+    if cell.recurrent == "product":
+        return _rows_of_matrix("w_h", w_h)
+    if cell.recurrent == "elementwise":
+        shape = np.shape(_real_array("w_h", w_h))
+        if len(shape) != 1 or shape[0] == 0:
+            raise ValueError(f"w_h: expected shape (H,) with at least one unit, got {shape}")
+        return shape[0]
+    if w_h is not None:
+        raise ValueError("w_h: expected None, the cell has no recurrent weights")
+    shape = np.shape(_real_array("w_x", w_x))
+    if len(shape) != 2 or shape[1] == 0 or shape[1] % cell.gates:
+        raise ValueError(f"w_x: expected shape (I, {cell.gates}*H), got {shape}")
+    return shape[1] // cell.gates
 
 
 def _fitting(
@@ -267,8 +306,8 @@ def _fitting(
     w_x: Any,
     w_h: Any,
     b: Any,
-    gates: int,
-    bias_rows: int | None,
+    cell: CellSizes,
+    w_proj: Any,
     lengths: Any,
     reset_mask: Any,
     dtype: np.dtype,
@@ -276,21 +315,30 @@ def _fitting(
 ) -> SequenceArguments:
     """Weights, states and masks that fit x and one another; `shape` is (B, T, I)."""
     batch, time, inputs = shape
-    units = _rows_of_matrix("w_h", w_h)
-    wide = gates * units
-    columns = "H" if gates == 1 else f"{gates}*H"
-    w_h = _shaped_float_array("w_h", w_h, dtype, (units, wide), f"(H, {columns})")
+    units = outputs = _units_of(w_x, w_h, w_proj, cell)
+    hidden = "H"
+    if w_proj is not None:
+        w_proj = _real_array("w_proj", w_proj)
+        if w_proj.ndim != 2 or w_proj.shape[1] == 0:
+            raise ValueError(f"w_proj: expected shape (H, P), got {w_proj.shape}")
+        w_proj, outputs, hidden = as_float_array("w_proj", w_proj, dtype), w_proj.shape[1], "P"
+    wide = cell.gates * units
+    columns = "H" if cell.gates == 1 else f"{cell.gates}*H"
+    if cell.recurrent == "product":
+        w_h = _shaped_float_array("w_h", w_h, dtype, (outputs, wide), f"({hidden}, {columns})")
+    elif cell.recurrent == "elementwise":
+        w_h = as_float_array("w_h", w_h, dtype)
     require_addressable(batch, time, inputs, wide, dtype)
     w_x = _shaped_float_array("w_x", w_x, dtype, (inputs, wide), f"(I, {columns})")
     if b is not None:
-        bias_shape = (wide,) if bias_rows is None else (bias_rows, wide)
-        formula = f"({columns},)" if bias_rows is None else f"({bias_rows}, {columns})"
+        bias_shape = (wide,) if cell.bias_rows == 1 else (cell.bias_rows, wide)
+        formula = f"({columns},)" if cell.bias_rows == 1 else f"({cell.bias_rows}, {columns})"
         b = _shaped_float_array("b", b, dtype, bias_shape, formula)
-    row, formula = ((units,), "(H,)") if single_instance else ((batch, units), "(B, H)")
-    checked = tuple(
-        None if value is None else _shaped_float_array(name, value, dtype, row, formula)
-        for name, value in states.items()
-    )
+    checked = []
+    for i, (name, value) in enumerate(states.items()):
+        size, letter = (outputs, hidden) if i == 0 else (units, "H")
+        row, formula = ((size,), f"({letter},)") if single_instance else ((batch, size), f"(B, {letter})")
+        checked.append(None if value is None else _shaped_float_array(name, value, dtype, row, formula))
     if lengths is not None:
         if single_instance and np.ndim(lengths) == 0:
             lengths = [lengths]
@@ -300,7 +348,28 @@ def _fitting(
         mask_shape, formula = ((time,), "(T,)") if single_instance else ((batch, time), "(B, T)")
         reset_mask = as_bool_mask("reset_mask", reset_mask, mask_shape, formula).copy()  # the cache keeps it
     x = as_float_array("x", x, dtype).reshape(shape)
-    return SequenceArguments(x, checked, w_x, w_h, b, lengths, reset_mask, single_instance)
+    return SequenceArguments(
+        x, tuple(checked), w_x, w_h, b, w_proj, lengths, reset_mask, single_instance, units, outputs
+    )
+
+
+def shaped_float_array(name: str, value: Any, dtype: np.dtype, expected: tuple[int, ...], formula: str) -> np.ndarray:
+    """An array as the engine takes it; the parameters and masks of options."""
+    return _shaped_float_array(name, value, dtype, expected, formula)
+
+
+def memory_budget(memory: Any) -> int | None:
+    """Bytes that a cache may take, 0 for as few as possible; None is no limit."""
+    if memory is None or memory == "sqrt":
+        return None if memory is None else 0
+    if isinstance(memory, str):
+        raise ValueError(f"memory: expected 'sqrt', a number of bytes or None, got {memory!r}")
+    return integer("memory", memory, 1)
+
+
+def unexpected_keyword(function: str, name: str) -> TypeError:
+    """Python's own words for a keyword that a function does not take."""
+    return TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
 def _rows_of_matrix(name: str, value: Any) -> int:

@@ -13,12 +13,13 @@ No sum depends on who computes it, so neither does a single bit of the result.
 cimport numpy as cnp
 from libc.string cimport memcpy, memset
 
-from ._cache cimport Cache, Run, gather, padded_to, run_of, scatter
+from ._cache cimport Cache, Checkpoints, Kept, Mixing, Run, gather, kept_at, kept_size, padded_to, run_of, scatter
 from ._kernels cimport *
 from ._memory cimport Memory, reserve, take
-from ._packing cimport Packed, packed_weights
 from ._schedule cimport Plan, Schedule, chunk_end, chunk_start, data_of
 from ._share cimport Share, interrupted, members_for, raise_signal, share_of, zero_reset_rows
+from ._step cimport Scratch, Step, Weights, input_product, step_forward
+from ._weights cimport Transposed, bind_parameters, bind_transposed, bind_weights, mixing_of
 
 import numpy as np
 
@@ -49,6 +50,7 @@ cdef bint is_plain(array, int kind, int ndim):
 
 def fits(Py_ssize_t cell, int single_rank, x, h0, c0, w_x, w_h, b):
     """Whether all arguments are plain arrays that fit one another, so that `_check` would return them as they are.
+    For cells with a recurrent product and without options.
 
     `single_rank` is the rank that x has for one instance; a batch has one more.  On a no, `_check` finds out why.
     """
@@ -72,9 +74,9 @@ def fits(Py_ssize_t cell, int single_rank, x, h0, c0, w_x, w_h, b):
     if not (is_plain(w_x, kind, 2) and cnp.PyArray_DIMS(w_x)[0] == inputs and cnp.PyArray_DIMS(w_x)[1] == wide):
         return False
     if b is not None:
-        if not is_plain(b, kind, 1 if spec.additive else 2) or cnp.PyArray_DIMS(b)[0 if spec.additive else 1] != wide:
+        if not is_plain(b, kind, spec.bias_rows) or cnp.PyArray_DIMS(b)[spec.bias_rows - 1] != wide:
             return False
-        if not spec.additive and cnp.PyArray_DIMS(b)[0] != 2:
+        if spec.bias_rows == 2 and cnp.PyArray_DIMS(b)[0] != 2:
             return False
     for state in (h0, c0):
         if state is not None and not (is_plain(state, kind, 1 if single else 2)
@@ -89,54 +91,43 @@ def fits(Py_ssize_t cell, int single_rank, x, h0, c0, w_x, w_h, b):
 cdef struct Forward:
     Run run
     const Plan *plan
+    Weights weights
+    Mixing mixing
+    Scratch scratch
+    Kept kept        # of the steps to run, or of one chunk
     fastrnn_barrier barrier
     double next_look  # for interrupts
     bint[2] stop      # of chunks in turn: a member may still have to read the last chunk's when this one's is set
+    Py_ssize_t start, end  # the steps to run
     bint keep        # False: no backward pass will come, states and gates are overwritten as soon as they are used
     bint few         # the weights are used as they are
-    char *x          # rows of x: (rows, I), or of one chunk
-    char *h          # states that enter the steps: (rows, Hp), or two steps in turn
-    char *c
-    char *gates      # (rows, S·Hp), or of one chunk
-    char *h_last     # (B, Hp): states of the rows that have ended
-    char *c_last
-    char *products   # (B, G·Hp)
-    char *w_x        # packed, or the user's if `few`
-    char *w_h
-    char *b          # in block order, or the user's
-    char *b_h
+    char *h_last     # (B, Pp): states of the rows that have ended
+    char *c_last     # (B, Hp)
     char *row        # (G·H,) if `few`: there is only one, and one member
+    char *w_x_user   # if `few`
+    char *w_h_user
     char *x_user     # (B, T, I)
-    char *y_user     # (B, T, H)
+    char *y_user     # (B, T, P), or NULL
     char *c_user     # (B, T, H), or NULL
+    Py_ssize_t *saved_steps  # where the states are saved, the last entry T; or NULL
+    char *saved_h    # (rows of the saved steps, Pp)
+    char *saved_c    # (the same rows, Hp)
 
 
 cdef void gather_inputs(Forward *p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t first, Py_ssize_t last,
                         char *x) noexcept nogil:
     """Rows `first` to before `last` (of all rows, by step) of a chunk's inputs; x is the place of the chunk's first."""
     cdef const Plan *plan = p.plan
-    cdef Py_ssize_t t, low, high, row = p.run.inputs * p.run.size
+    cdef Run *run = &p.run
+    cdef Py_ssize_t t, low, high, in_step, row = run.inputs * run.size
+    cdef char *to
     for t in range(start, end):
         low, high = max(plan.offsets[t], first), min(plan.offsets[t + 1], last)
         if low < high:
-            gather(&p.run, x + (low - plan.offsets[start]) * row, p.run.inputs, p.x_user, p.run.inputs,
-                   plan.origin + (low - plan.offsets[t]), plan.direction * t, high - low)
-
-
-cdef void input_product(Forward *p, const char *x, char *gates, Py_ssize_t rows) noexcept nogil:
-    """gates (rows, G of the S slots) = b + x (rows, I) · w_x (I, G·Hp)"""
-    cdef fastrnn_product product
-    cdef Run *run = &p.run
-    cdef int count = run.cell.gates, slots = run.cell.slots
-    cdef Py_ssize_t width = run.kernels.width
-    product.rows, product.depth, product.vectors = rows, run.inputs, run.padded // width * count
-    product.first, product.last = 0, product.vectors
-    product.panel = run.kernels.panel_vectors(count)
-    product.a, product.a_stride, product.w = x, run.inputs, p.w_x
-    product.start, product.start_stride, product.start_panel = p.b, 0, product.panel * width
-    product.out, product.out_stride = gates, slots * run.padded
-    product.out_panel = slots * (product.panel // count) * width
-    run.kernels.product(&product)
+            in_step, to = low - plan.offsets[t], x + (low - plan.offsets[start]) * row
+            gather(run, to, run.inputs, p.x_user, run.inputs, plan.origin + in_step, plan.direction * t, high - low)
+            if run.masks_x:
+                run.kernels.multiply(to, p.mixing.mask_x + in_step * row, to, (high - low) * run.inputs)
 
 
 cdef void few_products(Forward *p, const char *x, const char *h, char *gates) noexcept nogil:
@@ -144,70 +135,75 @@ cdef void few_products(Forward *p, const char *x, const char *h, char *gates) no
     cdef Run *run = &p.run
     cdef int count = run.cell.gates
     cdef Py_ssize_t n = count * run.units
-    run.kernels.product_row(x, p.w_x, p.b, p.row, run.inputs, n)
+    run.kernels.product_row(x, p.w_x_user, p.weights.b, p.row, run.inputs, n)
     if run.cell.additive:
-        run.kernels.product_row(h, p.w_h, p.row, p.row, run.units, n)
+        run.kernels.product_row(h, p.w_h_user, p.row, p.row, run.units, n)
         run.kernels.to_blocks(p.row, gates, run.units, count, run.cell.slots)
     else:
         run.kernels.to_blocks(p.row, gates, run.units, count, run.cell.slots)
-        run.kernels.product_row(h, p.w_h, p.b_h, p.row, run.units, n)
-        run.kernels.to_blocks(p.row, p.products, run.units, count, count)
+        run.kernels.product_row(h, p.w_h_user, p.weights.b_h, p.row, run.units, n)
+        run.kernels.to_blocks(p.row, p.scratch.products, run.units, count, count)
 
 
-cdef struct Step:  # where the rows of one step lie; c_prev and c mean something only for cells with a cell state
-    char *x
-    char *gates
-    char *h_prev
-    char *c_prev
-    char *h
-    char *c
-
-
-cdef void step_rows(Forward *p, const Share *share, const Step *at, char *h, char *c, Py_ssize_t first,
-                    Py_ssize_t last) noexcept nogil:
-    """One step of rows `first` to before `last`, whose new states go to the same rows of h and c."""
-    cdef fastrnn_forward step
+cdef void few_rows(Forward *p, Step *step, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """A step of a plain cell, row by row."""
     cdef Run *run = &p.run
-    cdef Py_ssize_t r, state = run.state
-    if first >= last:
-        return
-    step.units, step.first, step.last = run.units, share.unit // run.kernels.width, share.end // run.kernels.width
-    step.activation, step.recurrent_activation = run.activation, run.recurrent
-    step.b_h, step.w_h, step.rows = p.b_h, p.w_h, last - first
-    step.products, step.gates = p.products + first * run.wide, at.gates + first * run.kept
-    step.h_prev, step.c_prev = at.h_prev + first * state, at.c_prev + first * state
-    step.h, step.c = h + first * state, c + first * state
-    if not p.few:
-        run.kernels.forward[run.index](&step)
-        return
-    step.rows, step.w_h, step.products = 1, NULL, p.products
+    cdef Kept base = step.at
+    cdef Py_ssize_t r
+    cdef char *h = step.h
+    cdef char *c = step.c
     for r in range(first, last):
-        step.gates, step.h_prev, step.c_prev = at.gates + r * run.kept, at.h_prev + r * state, at.c_prev + r * state
-        step.h, step.c = h + r * state, c + r * state
-        few_products(p, at.x + r * run.inputs * run.size, <const char *>step.h_prev, <char *>step.gates)
-        run.kernels.forward[run.index](&step)
+        step.at = kept_at(run, &base, r)
+        step.h, step.c = h + r * run.state, c + r * run.cell_state
+        few_products(p, step.at.x, step.at.h, step.at.gates)
+        step_forward(run, step, 0, 1, 0, run.padded)
+    step.at, step.h, step.c = base, h, c
 
 
-cdef void put_states(Forward *p, const Share *share, const char *states, char *user, Py_ssize_t t, Py_ssize_t first,
-                     Py_ssize_t last) noexcept nogil:
-    """A member's units of rows `first` to before `last` after step t into a user's (B, T, H) array."""
+cdef void put_states(Forward *p, const Share *share, const char *states, Py_ssize_t padded, char *user,
+                     Py_ssize_t width, Py_ssize_t t, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """A member's units of rows `first` to before `last` after step t into a user's (B, T, width) array."""
     cdef Run *run = &p.run
-    if first < last:
-        scatter(run, states + first * run.state + share.unit * run.size, run.padded, user + share.unit * run.size,
-                run.units, share.columns, p.plan.origin + first, p.plan.direction * t, last - first)
+    cdef Py_ssize_t unit = 0 if share.all_units else share.unit
+    if first < last and user != NULL:
+        scatter(run, states + (first * padded + unit) * run.size, padded, user + unit * run.size,
+                width, width if share.all_units else share.columns, p.plan.origin + first, p.plan.direction * t,
+                last - first)
 
 
-cdef void one_step(Forward *p, const Share *share, const Step *at, Py_ssize_t t) noexcept nogil:
+cdef void one_step(Forward *p, const Share *share, Step *step, char *h, char *c, Py_ssize_t t) noexcept nogil:
     """A member's part of step t: rows that go on leave their states to the next step, rows that end to the result."""
+    cdef Run *run = &p.run
     cdef Py_ssize_t rows = min(share.last, p.plan.counts[t]), going = min(rows, p.plan.counts[t + 1])
     cdef Py_ssize_t ending = max(share.first, going)
-    step_rows(p, share, at, at.h, at.c, share.first, going)
-    step_rows(p, share, at, p.h_last, p.c_last, ending, rows)
-    put_states(p, share, at.h, p.y_user, t, share.first, going)
-    put_states(p, share, p.h_last, p.y_user, t, ending, rows)
-    if p.c_user != NULL:
-        put_states(p, share, at.c, p.c_user, t, share.first, going)
-        put_states(p, share, p.c_last, p.c_user, t, ending, rows)
+    step.h, step.c = h, c
+    if p.few:
+        few_rows(p, step, share.first, going)
+    else:
+        step_forward(run, step, share.first, going, share.unit, share.end)
+    step.h, step.c = p.h_last, p.c_last
+    if p.few:
+        few_rows(p, step, ending, rows)
+    else:
+        step_forward(run, step, ending, rows, share.unit, share.end)
+    put_states(p, share, h, run.padded_outputs, p.y_user, run.outputs, t, share.first, going)
+    put_states(p, share, p.h_last, run.padded_outputs, p.y_user, run.outputs, t, ending, rows)
+    put_states(p, share, c, run.padded, p.c_user, run.units, t, share.first, going)
+    put_states(p, share, p.c_last, run.padded, p.c_user, run.units, t, ending, rows)
+
+
+cdef void save_states(Forward *p, const Share *share, const Kept *at, Py_ssize_t t, Py_ssize_t before) noexcept nogil:
+    """A member's part of the states that enter step t, behind those of `before` rows saved at earlier steps."""
+    cdef Run *run = &p.run
+    cdef Py_ssize_t r, rows = min(share.last, p.plan.counts[t])
+    cdef Py_ssize_t width = (share.end - share.unit) * run.size, unit = share.unit * run.size
+    if share.all_units:
+        width = run.state
+    for r in range(share.first, rows):
+        memcpy(p.saved_h + (before + r) * run.state + unit, at.h + r * run.state + unit, width)
+        if run.cell.cell_state:
+            memcpy(p.saved_c + (before + r) * run.cell_state + unit, at.c + r * run.cell_state + unit,
+                   (share.end - share.unit) * run.size)
 
 
 cdef void forward_loop(void *context, int member, int members) noexcept nogil:
@@ -216,36 +212,47 @@ cdef void forward_loop(void *context, int member, int members) noexcept nogil:
     cdef const Plan *plan = p.plan
     cdef Run *run = &p.run
     cdef Share share = share_of(run, plan, member, members)
-    cdef Step at
-    cdef Py_ssize_t t, start = 0, end, base, row, rows, first, last, input_row = run.inputs * run.size
+    cdef Step step
+    cdef Kept at
+    cdef Py_ssize_t t, start = p.start, end, base, row, rows, first, last, now, next, saves = 0, saved = 0
+    cdef char *c
     cdef int turn = 0
-    while start < plan.steps:
+    step.weights, step.mixing, step.scratch = &p.weights, &p.mixing, &p.scratch
+    while start < p.end:
         if member == 0:
             p.stop[turn] = interrupted(&p.next_look)
-        end = chunk_end(plan, start, FORWARD_CHUNK // run.kept)
-        base = 0 if p.keep else plan.offsets[start]
+        end = min(chunk_end(plan, start, FORWARD_CHUNK // run.kept), p.end)
+        base = plan.offsets[p.start] if p.keep else plan.offsets[start]
         row, rows = plan.offsets[start], plan.offsets[end] - plan.offsets[start]
         first, last = row + rows * member // members, row + rows * (member + 1) // members
-        gather_inputs(p, start, end, first, last, p.x + (row - base) * input_row)
+        at = kept_at(run, &p.kept, row - base)
+        gather_inputs(p, start, end, first, last, at.x)
         if not p.few and first < last:
-            input_product(p, p.x + (first - base) * input_row, p.gates + (first - base) * run.kept, last - first)
+            at = kept_at(run, &p.kept, first - base)
+            input_product(run, &p.weights, &at, at.x, run.inputs, last - first)
         fastrnn_barrier_wait(&p.barrier, members)
         if p.stop[turn]:
             return
         turn = 1 - turn
         for t in range(start, end):
-            row = plan.offsets[t] - base
-            at.x, at.gates = p.x + row * input_row, p.gates + row * run.kept
-            at.h_prev = p.h + (plan.offsets[t] if p.keep else (t & 1) * plan.batch) * run.state
-            at.h = p.h + (plan.offsets[t + 1] if p.keep else (~t & 1) * plan.batch) * run.state
-            at.c_prev, at.c = p.c + (at.h_prev - p.h), p.c + (at.h - p.h)
+            at = kept_at(run, &p.kept, plan.offsets[t] - base)
+            now = plan.offsets[t] - base if p.keep else (t & 1) * plan.batch
+            next = plan.offsets[t + 1] - base if p.keep else (~t & 1) * plan.batch
+            at.h, at.c = p.kept.h + now * run.state, p.kept.c + now * run.cell_state
+            if not run.masks_h:
+                at.input = at.h
             if plan.reset != NULL:
-                zero_reset_rows(run, plan, &share, t, at.h_prev)
+                zero_reset_rows(run, plan, &share, t, at.h, run.state)
                 if run.cell.cell_state:
-                    zero_reset_rows(run, plan, &share, t, at.c_prev)
+                    zero_reset_rows(run, plan, &share, t, at.c, run.cell_state)
                 if not share.all_units:
                     fastrnn_barrier_wait(&p.barrier, members)
-            one_step(p, &share, &at, t)
+            if p.saved_steps != NULL and p.saved_steps[saves] == t:
+                save_states(p, &share, &at, t, saved)
+                saved += plan.counts[t]
+                saves += 1
+            step.at, step.origin, step.shift = at, plan.origin, plan.direction * t
+            one_step(p, &share, &step, p.kept.h + next * run.state, p.kept.c + next * run.cell_state, t)
             if not share.all_units:
                 fastrnn_barrier_wait(&p.barrier, members)
         if not p.keep:
@@ -253,127 +260,117 @@ cdef void forward_loop(void *context, int member, int members) noexcept nogil:
         start = end
 
 
-cdef void pack_weights(const Run *run, const char *w, Py_ssize_t rows, char *packed) noexcept nogil:
-    cdef fastrnn_pack pack
-    pack.rows, pack.units, pack.gates, pack.w, pack.packed = rows, run.units, run.cell.gates, w, packed
-    run.kernels.pack(&pack)
-
-
-cdef void set_bias(Forward *p, const char *b) noexcept nogil:
-    """The bias, or zeros, as the products start from it."""
-    cdef Run *run = &p.run
-    cdef Py_ssize_t row = run.cell.gates * run.units * run.size
-    if b == NULL:
-        memset(p.b, 0, run.wide)
-        memset(p.b_h, 0, run.wide)
-    elif p.few:
-        memcpy(p.b, b, row)
-        if not run.cell.additive:
-            memcpy(p.b_h, b + row, row)
-    else:
-        run.kernels.to_blocks(b, p.b, run.units, run.cell.gates, run.cell.gates)
-        if not run.cell.additive:
-            run.kernels.to_blocks(b + row, p.b_h, run.units, run.cell.gates, run.cell.gates)
-
-
-cdef void first_rows(const Run *run, const Plan *plan, const char *user, char *states) noexcept nogil:
-    """A user's (B, H) array, or zeros, sorted and padded."""
+cdef void first_rows(const Run *run, const Plan *plan, const char *user, Py_ssize_t width, Py_ssize_t padded,
+                     char *states) noexcept nogil:
+    """A user's (B, width) array, or zeros, sorted and padded."""
     if user == NULL:
-        memset(states, 0, plan.batch * run.state)
+        memset(states, 0, plan.batch * padded * run.size)
     else:
-        gather(run, states, run.padded, user, run.units, plan.order, 0, plan.batch)
+        gather(run, states, padded, user, width, plan.order, 0, plan.batch)
 
 
-cdef void last_rows(const Run *run, const Plan *plan, const char *states, char *user) noexcept nogil:
+cdef void last_rows(const Run *run, const Plan *plan, const char *states, Py_ssize_t width, Py_ssize_t padded,
+                    char *user) noexcept nogil:
     """The way back."""
-    scatter(run, states, run.padded, user, run.units, run.units, plan.order, 0, plan.batch)
+    scatter(run, states, padded, user, width, width, plan.order, 0, plan.batch)
 
 
-def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray w_h, b, int activation, int recurrent,
+cdef size_t place_work(Forward *p, Py_ssize_t batch, char *data) noexcept nogil:
+    """Bytes of what a call needs beside its kept rows, and where each part begins if `data` is the place for all."""
+    cdef Run *run = &p.run
+    cdef Scratch *scratch = &p.scratch
+    cdef bint mixes = run.zones_h or run.zones_c
+    cdef size_t total = 0
+    p.h_last = data + reserve(&total, batch * run.state)
+    p.row = data + reserve(&total, run.wide if p.few else 0)
+    scratch.products = data + reserve(&total, 0 if run.cell.additive else batch * run.wide)
+    scratch.second = data + reserve(&total, batch * run.cell_state if run.cell.second else 0)
+    scratch.shown = data + reserve(&total, batch * run.cell_state if run.norm else 0)
+    scratch.share = data + reserve(&total, batch * max(run.state, run.cell_state) if mixes else 0)
+    return total
+
+
+cdef prepare(Forward *p, const Run *run, const Plan *plan, cnp.ndarray x, cnp.ndarray w_x, w_h, b, options,
+             bint inference):
+    """All of a forward pass but where its rows and results lie; returns what has to live as long as it."""
+    cdef Memory work
+    p.run, p.plan, p.end = run[0], plan, plan.steps
+    p.few = plan.rows <= FEW_ROWS and run.cell.recurrent == FASTRNN_PRODUCT and not run.whole_rows
+    work = take(place_work(p, plan.batch, NULL))
+    place_work(p, plan.batch, work.data)
+    p.x_user, p.w_x_user, p.w_h_user = data_of(x), data_of(w_x), data_of(w_h)
+    return work, bind_weights(run, w_x, w_h, b, options, p.few, inference, &p.weights)
+
+
+def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, w_h, b, activation, recurrent,
             lengths=None, reset_mask=None, bint reverse=False, bint single_instance=False, bint keep=True,
-            int num_threads=1):
-    """Run a cell over x (B, T, I); returns y (B, T, H) and the cache (without what backward needs unless `keep`)."""
+            int num_threads=1, options=None, budget=None):
+    """Run a cell over x (B, T, I); returns y (B, T, P) and the cache (without what backward needs unless `keep`).
+
+    Activations are (kind, alpha, beta); `options` is None or what `functional._options` made of the keywords; with a
+    `budget` (bytes, 0 for as little as there is) the cache may keep states here and there instead of everything.
+    """
     cdef Py_ssize_t batch = x.shape[0], time = x.shape[1]
     cdef Schedule schedule = Schedule(batch, time, lengths, reset_mask, reverse)
     cdef const Plan *plan = &schedule.plan
     cdef Forward p
-    p.run = run_of(kernels_for(x), cell, x.shape[2], w_h.shape[0], x.itemsize, activation, recurrent)
-    cdef Run *run = &p.run
+    memset(&p, 0, sizeof(p))
+    cdef Run run = run_of(kernels_for(x), cell, x.shape[2], w_x.shape[1] // cell_at(cell).gates, x.itemsize, activation,
+                          recurrent, options)
     cdef bint has_c = run.cell.cell_state
     cdef Cache cache = Cache.__new__(Cache)
-    cdef Memory memory, work
-    cdef Packed packed_x = None, packed_h = None
-    cdef size_t total = 0, kept_total = 0
+    cdef Memory memory, place
+    alive = prepare(&p, &run, plan, x, w_x, w_h, b, options, not keep)
+    cdef Checkpoints checkpoints = None if budget is None or not keep or p.few else checkpoints_for(&run, plan, budget)
+    p.keep = keep and checkpoints is None
     cdef Py_ssize_t chunk = max(FORWARD_CHUNK // run.kept, batch)
-    cdef Py_ssize_t rows = plan.rows if keep else min(plan.rows, chunk), states = plan.rows if keep else 2 * batch
+    cdef Py_ssize_t rows = plan.rows if p.keep else min(plan.rows, chunk), states = plan.rows if p.keep else 2 * batch
 
-    shape = (batch, time, run.units)
+    shape = (batch, time, run.outputs)
     y = np.zeros(shape, x.dtype) if schedule.ragged else np.empty(shape, x.dtype)
-    all_c = np.zeros(shape, x.dtype) if has_c and keep and reset_mask is not None else None
-    h_n = np.empty((batch, run.units), x.dtype)
+    all_c = None
+    if has_c and keep and (reset_mask is not None or checkpoints is not None):
+        all_c = np.zeros((batch, time, run.units), x.dtype)
+    h_n = np.empty((batch, run.outputs), x.dtype)
     c_n = np.empty((batch, run.units), x.dtype) if has_c else None
 
-    p.plan, p.keep, p.few = plan, keep, plan.rows <= FEW_ROWS
-    cdef bint packs = keep and not p.few  # an inference looks whether the weights are packed already
-    memset(&p.barrier, 0, sizeof(p.barrier))
-    p.next_look, p.stop[0], p.stop[1] = 0, False, False
-    cdef size_t at_x = reserve(&kept_total, rows * run.inputs * run.size)
-    cdef size_t at_h = reserve(&kept_total, states * run.state)
-    cdef size_t at_c = reserve(&kept_total, states * run.state if has_c else 0)
-    cdef size_t at_gates = reserve(&kept_total, rows * run.kept)
-    cdef size_t at_h_last = reserve(&total, batch * run.state)
-    cdef size_t at_c_last = reserve(&kept_total, batch * run.state if has_c else 0)
-    cdef size_t at_products = reserve(&total, 0 if run.cell.additive else batch * run.wide)
-    cdef size_t at_w_x = reserve(&total, run.inputs * run.wide if packs else 0)
-    cdef size_t at_w_h = reserve(&total, run.units * run.wide if packs else 0)
-    cdef size_t at_b = reserve(&total, run.wide)
-    cdef size_t at_b_h = reserve(&total, run.wide)
-    cdef size_t at_row = reserve(&total, run.wide)
-    memory, work = take(kept_total), take(total)
-    p.x, p.h, p.c, p.gates = memory.data + at_x, memory.data + at_h, memory.data + at_c, memory.data + at_gates
-    p.h_last, p.c_last, p.products = work.data + at_h_last, memory.data + at_c_last, work.data + at_products
-    p.w_x, p.w_h, p.b, p.b_h = work.data + at_w_x, work.data + at_w_h, work.data + at_b, work.data + at_b_h
-    p.row = work.data + at_row
-    p.x_user, p.y_user, p.c_user = data_of(x), data_of(y), data_of(all_c)
-
-    if not p.few and not keep:
-        packed_x, packed_h = packed_weights(run, w_x), packed_weights(run, w_h)
-        p.w_x, p.w_h = packed_x.panels, packed_h.panels
+    memory = take(kept_size(&run, rows, states, NULL, &p.kept))
+    kept_size(&run, rows, states, memory.data, &p.kept)
+    place = take(batch * run.cell_state if has_c else 0)
+    p.c_last, p.y_user, p.c_user = place.data, data_of(y), data_of(all_c)
+    masks = mixing_of(&run, plan, options, &p.mixing)
+    if checkpoints is not None:
+        p.saved_steps, p.saved_h, p.saved_c = checkpoints.starts, checkpoints.h, checkpoints.c
 
     cdef char *h0_user = data_of(h0)
     cdef char *c0_user = data_of(c0)
-    cdef char *b_user = data_of(b)
-    cdef char *w_x_user = data_of(w_x)
-    cdef char *w_h_user = data_of(w_h)
     cdef char *h_n_user = data_of(h_n)
     cdef char *c_n_user = data_of(c_n)
     with nogil:
-        if p.few:
-            p.w_x, p.w_h = w_x_user, w_h_user
-        elif packs:
-            pack_weights(run, w_x_user, run.inputs, p.w_x)
-            pack_weights(run, w_h_user, run.units, p.w_h)
-        set_bias(&p, b_user)
-        first_rows(run, plan, h0_user, p.h_last)
+        first_rows(&run, plan, h0_user, run.outputs, run.padded_outputs, p.h_last)
         if has_c:
-            first_rows(run, plan, c0_user, p.c_last)
+            first_rows(&run, plan, c0_user, run.units, run.padded, p.c_last)
         if plan.steps:
-            memcpy(p.h, p.h_last, plan.counts[0] * run.state)
+            memcpy(p.kept.h, p.h_last, plan.counts[0] * run.state)
             if has_c:
-                memcpy(p.c, p.c_last, plan.counts[0] * run.state)
-        fastrnn_team_run(forward_loop, &p, 1 if p.few else members_for(run, plan, num_threads))
-        last_rows(run, plan, p.h_last, h_n_user)
+                memcpy(p.kept.c, p.c_last, plan.counts[0] * run.cell_state)
+        fastrnn_team_run(forward_loop, &p, 1 if p.few else members_for(&run, plan, num_threads))
+        last_rows(&run, plan, p.h_last, run.outputs, run.padded_outputs, h_n_user)
         if has_c:
-            last_rows(run, plan, p.c_last, c_n_user)
+            last_rows(&run, plan, p.c_last, run.units, run.padded, c_n_user)
     if p.stop[0] or p.stop[1]:
         raise_signal()
 
     cache.h_n, cache.c_n, cache.all_c = h_n, c_n, all_c
     cache.single_instance, cache.has_bias, cache.num_threads = single_instance, b is not None, num_threads
-    cache.schedule, cache.dtype, cache.run = schedule, x.dtype, p.run
+    cache.schedule, cache.dtype, cache.run, cache.options = schedule, x.dtype, run, options
     if keep:
-        cache.memory, cache.w_x, cache.w_h = memory, w_x, w_h
-        cache.x_rows, cache.h_rows, cache.c_rows, cache.c_last, cache.gates = p.x, p.h, p.c, p.c_last, p.gates
+        cache.w_x, cache.w_h, cache.masks, cache.mixing = w_x, w_h, masks, p.mixing
+        cache.complete = True
+    if p.keep:
+        cache.memory, cache.place, cache.kept, cache.c_last = memory, place, p.kept, p.c_last
+    elif keep:
+        cache.checkpoints, cache.x, cache.b = checkpoints, x, b
     if single_instance:
         y, cache.h_n = y[0], h_n[0]
         if has_c:
@@ -382,113 +379,319 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, cnp.ndarray
     return y, cache
 
 
+# ---- checkpoints -----------------------------------------------------------------------------------------------------
+
+cdef Py_ssize_t backward_rows(const Run *run) noexcept nogil:
+    """Rows of a chunk of the backward pass."""
+    return max(BACKWARD_CHUNK // run.wide, BACKWARD_ROWS)
+
+
+cdef Checkpoints checkpoints_for(const Run *run, const Plan *plan, budget):
+    """Where to keep the states when not everything is to be kept; None where everything may be.
+
+    Between two checkpoints the backward pass computes once more what the forward pass did not keep.  With n of them,
+    rows/n·K bytes of that stand beside n·S bytes of states; the sum is smallest where both are equal.
+    """
+    cdef Kept ignored
+    cdef Py_ssize_t kept = kept_size(run, plan.rows, plan.rows, NULL, &ignored) // max(plan.rows, 1)
+    cdef Py_ssize_t states = run.state + (run.cell_state if run.cell.cell_state else 0)
+    cdef Py_ssize_t rows = <Py_ssize_t>(<double>plan.rows * plan.batch * states / kept) ** 0.5
+    cdef Py_ssize_t end = plan.steps, start, count = 0, saved = 0, largest = 0
+    cdef Checkpoints made
+    if budget and budget >= plan.rows * kept:
+        return None
+    starts = []
+    while end > 0:  # whole chunks of the backward pass, so that its sums are cut at the same places
+        start = chunk_start(plan, end, backward_rows(run))
+        while start > 0 and plan.offsets[end] - plan.offsets[start] < rows:
+            start = chunk_start(plan, start, backward_rows(run))
+        starts.append(start)
+        largest = max(largest, plan.offsets[end] - plan.offsets[start])
+        saved += plan.counts[start]
+        end = start
+    if len(starts) < 2:
+        return None
+    needed = saved * states + (largest + plan.batch) * kept
+    if budget and needed > budget:
+        raise ValueError(f"memory: expected at least {needed} bytes for this sequence, got {budget}")
+    made = Checkpoints.__new__(Checkpoints)
+    made.count, made.largest = len(starts), largest
+    made.memory = take((made.count + 1) * sizeof(Py_ssize_t) + saved * states + 128)
+    made.starts = <Py_ssize_t *>made.memory.data
+    for start in reversed(starts):
+        made.starts[count] = start
+        count += 1
+    made.starts[count] = plan.steps
+    made.h = made.memory.data + ((made.count + 1) * sizeof(Py_ssize_t) + 63) // 64 * 64
+    made.c = made.h + saved * run.state
+    return made
+
+
 # ---- backward through time -------------------------------------------------------------------------------------------
+
+cdef struct Extras:  # columns of the rows whose sums are gradients by parameters of single units; offsets in bytes
+    Py_ssize_t unit, x_gain, x_add, h_gain, h_add, c_gain, c_add
+    Py_ssize_t wide  # of a row
+
 
 cdef struct Backward:
     Run run
     const Plan *plan
+    Kept kept        # the forward pass's
+    Py_ssize_t base  # the row that `kept` begins with
+    Mixing mixing
+    Transposed weights
+    Extras extras
     fastrnn_barrier barrier
     double next_look
     bint[2] stop
+    Py_ssize_t start, end  # the steps to run
     Py_ssize_t chunk_rows
-    char *h          # the cache's
-    char *c
-    char *x
-    char *gates
-    char *dh         # (B, Hp): the gradient by the state, carried from step to step
-    char *dc
+    char *dh         # (B, Pp): the gradient by the state, carried from step to step
+    char *dc         # (B, Hp)
     char *dgx        # (rows of a chunk, G·Hp)
-    char *dgh        # the same memory for additive cells
-    char *dx         # (rows of a chunk, Ip)
-    char *w_xt       # packed
-    char *w_ht
-    char *dw_x       # (I, G·Hp) in block order
-    char *dw_h       # (H, G·Hp)
+    char *dgh        # (rows, first·Hp); the same memory unless `apart`
+    char *dsecond    # (rows, second·Hp)
+    char *second     # (rows, Hp): what the second product took
+    char *dproj      # (rows, Pp): gradient by the projected h
+    char *rows_of_extras  # (rows, extras)
+    char *dx         # (rows, Ip)
+    char *doutput    # (B, Hp): gradient by what is projected
+    char *dshown     # (B, Hp)
+    char *dinput     # (B, Pp)
+    char *held_h     # (B, Pp): what zoneout hands to the state before
+    char *held_c     # (B, Hp)
+    char *share      # (B, max(Pp, Hp))
+    char *unit       # (U·Hp,)
+    char *h_gain
+    char *x_gain
+    char *c_gain
+    char *zeros      # a row
+    char *dw_x       # (I, G·Hp) in block order; these begin at zero
+    char *dw_h       # (P, first·Hp)
+    char *dw_second  # (H, second·Hp)
+    char *dw_proj    # (H, Pp)
     char *db         # (G·Hp,)
-    char *db_h
-    char *zeros      # (Ip,)
-    char *dy_user    # (B, T, H), or NULL
-    char *dx_user    # (B, T, I)
+    char *db_h       # (first·Hp,)
+    char *dextras
+    char *dy_user    # (B, T, P), or NULL
+    char *dc_user    # (B, T, H), or NULL
+    char *dx_user    # (B, T, I), or NULL
 
 
-cdef void transposed_product(Backward *p, const char *dg, const char *w, const char *start, Py_ssize_t start_stride,
-                             char *out, Py_ssize_t columns, Py_ssize_t first, Py_ssize_t last,
+cdef void transposed_product(const Run *run, const char *d, Py_ssize_t depth, const char *w, const char *start,
+                             Py_ssize_t start_stride, char *out, Py_ssize_t columns, Py_ssize_t first, Py_ssize_t last,
                              Py_ssize_t rows) noexcept nogil:
-    """out (rows, columns) = start + dg (rows, G·Hp) · wᵀ (G·Hp, columns), for columns `first` to before `last`."""
+    """out (rows, columns) = start + d (rows, depth) · w (depth, columns), for columns `first` to before `last`."""
     cdef fastrnn_product product
-    cdef Run *run = &p.run
     cdef Py_ssize_t width = run.kernels.width
-    product.rows, product.depth, product.vectors = rows, run.cell.gates * run.padded, columns // width
+    product.rows, product.depth, product.vectors = rows, depth, columns // width
     product.first, product.last = first // width, last // width
     product.panel = run.kernels.panel_vectors(1)
-    product.a, product.a_stride, product.w = dg, run.cell.gates * run.padded, w
+    product.a, product.a_stride, product.w = d, depth, w
     product.start, product.start_stride, product.start_panel = start, start_stride, product.panel * width
     product.out, product.out_stride, product.out_panel = out, columns, product.panel * width
     run.kernels.product(&product)
 
 
-cdef void gate_gradients(Backward *p, const Share *share, Py_ssize_t t, Py_ssize_t rows, char *dgx,
-                         char *dgh) noexcept nogil:
-    """A member's part of the gates' gradients at step t; dh takes in dy first."""
-    cdef fastrnn_backward step
+cdef void add_user(const Run *run, const Share *share, char *padded, Py_ssize_t stride, const char *user,
+                   Py_ssize_t width, const Py_ssize_t *origin, Py_ssize_t shift, Py_ssize_t rows) noexcept nogil:
+    """A member's units of rows of a user's (B, T, width) gradient, added to padded rows; NULL is zero."""
     cdef fastrnn_rows add
+    cdef Py_ssize_t unit = 0 if share.all_units else share.unit
+    if user == NULL:
+        return
+    add.rows, add.stride, add.width = rows, stride, width
+    add.columns = width if share.all_units else share.columns
+    add.padded, add.user = padded + unit * run.size, <char *>user + unit * run.size
+    add.origin, add.shift = origin, shift
+    run.kernels.gather_add(&add)
+
+
+cdef void unmix(Backward *p, const char *share, bint varies, Py_ssize_t columns, Py_ssize_t padded, char *d, char *held,
+                Py_ssize_t t, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
+    """held = m∘d,  d = (1 - m)∘d"""
+    cdef Run *run = &p.run
+    cdef char *own = p.share + first * padded * run.size
+    if varies:
+        gather(run, own, padded, share, columns, p.plan.origin + first, p.plan.direction * t, rows)
+        share = own
+    run.kernels.blend_back(share, varies, d, held, rows * padded)
+
+
+cdef void norm_back(Backward *p, int gates, const char *hat, const char *scales, const char *gain, const char *d,
+                    char *dv, char *dgain, char *dadd, Py_ssize_t rows) noexcept nogil:
+    """dv (rows, gates·Hp), the gradient by what was normalised; rows of dgain and dadd stand in the extras."""
+    cdef fastrnn_norm_back back
+    back.rows, back.units, back.gates = rows, p.run.units, gates
+    back.hat, back.scale, back.gain, back.d, back.dv = hat, scales, gain, d, dv
+    back.dgain, back.dadd, back.extra_stride = dgain, dadd, p.extras.wide // p.run.size
+    p.run.kernels.norm_back(&back)
+
+
+cdef void cell_back(Backward *p, fastrnn_backward *step, const Kept *at, char *extras) noexcept nogil:
+    """The cell's own part; between its output and its gates may stand the norm of the cell state."""
+    cdef Run *run = &p.run
+    cdef Extras *e = &p.extras
+    if run.norm and run.cell.cell_state:
+        step.part = FASTRNN_OUTPUT_PART
+        run.kernels.backward[run.index](step)
+        norm_back(p, 1, at.c_hat, at.c_scale, p.c_gain, <char *>step.dshown, <char *>step.dshown, extras + e.c_gain,
+                  extras + e.c_add, step.rows)
+        step.part = FASTRNN_GATES_PART
+    run.kernels.backward[run.index](step)
+    if not run.norm:
+        return
+    if run.cell.norm == FASTRNN_NORMS_APART:
+        norm_back(p, run.cell.gates, at.h_hat, at.h_scale, p.h_gain,
+                  <char *>(step.dgx if run.cell.additive else step.dgh), <char *>step.dgh, extras + e.h_gain,
+                  NULL if run.cell.additive else extras + e.h_add, step.rows)
+    else:
+        norm_back(p, run.cell.gates, at.h_hat, at.h_scale, p.h_gain, <char *>step.dgx, <char *>step.dgx,
+                  extras + e.h_gain, extras + e.h_add, step.rows)
+
+
+cdef void gate_gradients(Backward *p, const Share *share, Py_ssize_t t, Py_ssize_t in_chunk,
+                         Py_ssize_t rows) noexcept nogil:
+    """A member's part of the gates' gradients at step t; dh and dc take in what comes from outside first."""
+    cdef fastrnn_backward step
     cdef Run *run = &p.run
     cdef const Plan *plan = p.plan
-    cdef Py_ssize_t first = share.first, row = plan.offsets[t] + first
-    step.rows, step.units, step.first, step.last = rows, run.units, share.unit // run.kernels.width, \
-        share.end // run.kernels.width
-    step.activation, step.recurrent_activation = run.activation, run.recurrent
-    step.gates, step.h_prev, step.c_prev = p.gates + row * run.kept, p.h + row * run.state, p.c + row * run.state
-    step.dh, step.dc = p.dh + first * run.state, p.dc + first * run.state
-    step.dgx, step.dgh = dgx, dgh
-    if p.dy_user != NULL:
-        add.rows, add.columns, add.stride, add.width = rows, share.columns, run.padded, run.units
-        add.padded, add.user = <char *>step.dh + share.unit * run.size, p.dy_user + share.unit * run.size
-        add.origin, add.shift = plan.origin + first, plan.direction * t
-        run.kernels.gather_add(&add)
-    run.kernels.backward[run.index](&step)
+    cdef Py_ssize_t first = share.first, shift = plan.direction * t
+    cdef Kept at = kept_at(run, &p.kept, plan.offsets[t] + first - p.base)
+    cdef const Py_ssize_t *origin = plan.origin + first
+    cdef char *dh = p.dh + first * run.state
+    cdef char *dc = p.dc + first * run.cell_state
+    cdef char *extras = p.rows_of_extras + in_chunk * p.extras.wide
+    cdef char *doutput
+    add_user(run, share, dh, run.padded_outputs, p.dy_user, run.outputs, origin, shift, rows)
+    add_user(run, share, dc, run.padded, p.dc_user, run.units, origin, shift, rows)
+    if run.zones_h:
+        unmix(p, p.mixing.zone_h, p.mixing.zone_h_varies, run.outputs, run.padded_outputs, dh,
+              p.held_h + first * run.state, t, first, rows)
+    if run.zones_c:
+        unmix(p, p.mixing.zone_c, p.mixing.zone_c_varies, run.units, run.padded, dc, p.held_c + first * run.cell_state,
+              t, first, rows)
+    step.rows, step.units, step.part, step.options = rows, run.units, FASTRNN_WHOLE, &run.options
+    step.first, step.last = share.unit // run.kernels.width, share.end // run.kernels.width
+    step.unit = p.unit if run.has_unit else NULL
+    step.gates, step.h_prev, step.c_prev = at.gates, at.h, at.c
+    step.input, step.input_stride = at.input, run.padded_outputs
+    step.w_second, step.zeros = p.weights.w_second, p.zeros
+    step.dh, step.dc = dh, dc
+    step.dshown = p.dshown + first * run.cell_state if run.norm else NULL
+    step.dgx, step.dgh = p.dgx + in_chunk * run.wide, p.dgh + in_chunk * (run.first_wide if run.apart else run.wide)
+    step.dsecond = p.dsecond + in_chunk * (run.wide - run.first_wide)
+    step.second = p.second + in_chunk * run.cell_state
+    step.dunit, step.dunit_stride = extras + p.extras.unit, p.extras.wide // run.size
+    if run.projected:
+        # doutput (rows, Hp) = dh (rows, Pp) · w_projᵀ (Pp, Hp); nothing goes past the projection
+        doutput = p.doutput + first * run.cell_state
+        memcpy(p.dproj + in_chunk * run.state, dh, rows * run.state)
+        transposed_product(run, dh, run.padded_outputs, p.weights.w_proj, p.zeros, 0, doutput, run.padded, 0,
+                           run.padded, rows)
+        memset(dh, 0, rows * run.state)
+        step.dh = doutput
+    step.dinput = step.dh
+    if run.masks_h:
+        step.dinput = p.dinput + first * run.state
+        memset(step.dinput, 0, rows * run.state)
+    cell_back(p, &step, &at, extras)
+
+
+cdef void state_gradients(Backward *p, const Share *share, Py_ssize_t in_chunk, Py_ssize_t rows) noexcept nogil:
+    """dh_prev (rows, Pp) = direct part + mask∘(dgh (rows, first·Hp) · w_hᵀ), and what zoneout held back."""
+    cdef Run *run = &p.run
+    cdef Py_ssize_t first = share.first
+    cdef char *dh = p.dh + first * run.state
+    cdef char *into = p.dinput + first * run.state if run.masks_h else dh
+    cdef Py_ssize_t end = run.padded_outputs if share.all_units else share.end
+    if run.cell.recurrent == FASTRNN_PRODUCT:
+        transposed_product(run, p.dgh + in_chunk * (run.first_wide if run.apart else run.wide),
+                           run.first * run.padded, p.weights.w_h, into, run.padded_outputs, into, run.padded_outputs,
+                           share.unit, end, rows)
+    if run.masks_h:
+        run.kernels.multiply_add(into, p.mixing.mask_h + first * run.state, dh, rows * run.padded_outputs)
+    if run.zones_h:
+        run.kernels.add(p.held_h + first * run.state, dh, rows * run.padded_outputs)
+    if run.zones_c:
+        run.kernels.add(p.held_c + first * run.cell_state, p.dc + first * run.cell_state, rows * run.padded)
+
+
+cdef void add_gram(const Run *run, const char *a, Py_ssize_t m, Py_ssize_t a_stride, const char *b, char *c,
+                   Py_ssize_t columns, Py_ssize_t rows, int member, int members) noexcept nogil:
+    """c (m, columns) += aᵀ (m, rows) · b (rows, columns), a member's columns; a NULL: sums of columns."""
+    cdef fastrnn_gram gram
+    cdef Py_ssize_t group = 4 * run.kernels.width, groups = (columns + group - 1) // group
+    cdef Py_ssize_t first = groups * member // members * group
+    cdef Py_ssize_t last = min(groups * (member + 1) // members * group, columns)
+    if first >= last:
+        return
+    gram.rows, gram.m, gram.n, gram.stride = rows, m, last - first, columns
+    gram.a, gram.a_stride, gram.b, gram.c = a, a_stride, b + first * run.size, c + first * run.size
+    if a == NULL:
+        run.kernels.add_column_sums(&gram)
+    else:
+        run.kernels.add_gram(&gram)
 
 
 cdef void weight_gradients(Backward *p, Py_ssize_t row, Py_ssize_t rows, int member, int members) noexcept nogil:
     """What a chunk of rows adds to the gradients of weights and bias, for a member's columns."""
-    cdef fastrnn_gram product
     cdef Run *run = &p.run
-    cdef Py_ssize_t wide = run.cell.gates * run.padded, group = 4 * run.kernels.width
-    cdef Py_ssize_t groups = (wide + group - 1) // group
-    cdef Py_ssize_t first = groups * member // members * group, last = groups * (member + 1) // members * group
-    cdef Py_ssize_t offset = first * run.size
-    product.rows, product.stride, product.n = rows, wide, min(last, wide) - first
+    cdef Kept at = kept_at(run, &p.kept, row - p.base)
+    cdef Py_ssize_t wide = run.cell.gates * run.padded, first_wide = run.first * run.padded
     # dw_x (I, G·Hp) += xᵀ (I, rows) · dgx (rows, G·Hp)
-    product.m, product.a_stride, product.a = run.inputs, run.inputs, p.x + row * run.inputs * run.size
-    product.b, product.c = p.dgx + offset, p.dw_x + offset
-    run.kernels.add_gram(&product)
-    product.c = p.db + offset
-    run.kernels.add_column_sums(&product)
-    # dw_h (H, G·Hp) += h_prevᵀ (H, rows) · dgh (rows, G·Hp)
-    product.m, product.a_stride, product.a = run.units, run.padded, p.h + row * run.state
-    product.b, product.c = p.dgh + offset, p.dw_h + offset
-    run.kernels.add_gram(&product)
-    if not run.cell.additive:
-        product.c = p.db_h + offset
-        run.kernels.add_column_sums(&product)
+    add_gram(run, at.x, run.inputs, run.inputs, p.dgx, p.dw_x, wide, rows, member, members)
+    if not (run.norm and run.cell.norm == FASTRNN_NORMS_APART):  # else dgx is behind the norm, b before it
+        add_gram(run, NULL, 0, 0, p.dgx, p.db, wide, rows, member, members)
+        if run.cell.bias_rows == 2:
+            add_gram(run, NULL, 0, 0, p.dgh, p.db_h, first_wide, rows, member, members)
+    if run.cell.recurrent == FASTRNN_PRODUCT:
+        # dw_h (P, first·Hp) += inputᵀ (P, rows) · dgh (rows, first·Hp)
+        add_gram(run, at.input, run.outputs, run.padded_outputs, p.dgh, p.dw_h, first_wide, rows, member, members)
+    if run.cell.second:
+        # dw_second (H, second·Hp) += secondᵀ (H, rows) · dsecond (rows, second·Hp)
+        add_gram(run, p.second, run.units, run.padded, p.dsecond, p.dw_second, wide - first_wide, rows, member, members)
+    if run.projected:
+        # dw_proj (H, Pp) += outputᵀ (H, rows) · dproj (rows, Pp)
+        add_gram(run, at.output, run.units, run.padded, p.dproj, p.dw_proj, run.padded_outputs, rows, member, members)
+    if p.extras.wide:
+        add_gram(run, NULL, 0, 0, p.rows_of_extras, p.dextras, p.extras.wide // run.size, rows, member, members)
+
+
+cdef void input_norm_back(Backward *p, Py_ssize_t row, Py_ssize_t rows, int member, int members) noexcept nogil:
+    """The norm of x·w_x, for a member's rows of a chunk: dgx in place."""
+    cdef Run *run = &p.run
+    cdef Py_ssize_t first = rows * member // members, last = rows * (member + 1) // members
+    cdef Kept at = kept_at(run, &p.kept, row + first - p.base)
+    cdef char *extras = p.rows_of_extras + first * p.extras.wide
+    cdef char *dgx = p.dgx + first * run.wide
+    norm_back(p, run.cell.gates, at.x_hat, at.x_scale, p.x_gain, dgx, dgx, extras + p.extras.x_gain,
+              extras + p.extras.x_add, last - first)
 
 
 cdef void input_gradients(Backward *p, Py_ssize_t start, Py_ssize_t end, int member, int members) noexcept nogil:
     """dx (rows, I) = dgx (rows, G·Hp) · w_xᵀ (G·Hp, I) for a member's rows of a chunk, into the user's array"""
     cdef const Plan *plan = p.plan
     cdef Run *run = &p.run
-    cdef Py_ssize_t columns = padded_to(run.kernels, run.inputs), base = plan.offsets[start], t, low, high
+    cdef Py_ssize_t columns = padded_to(run.kernels, run.inputs), base = plan.offsets[start], t, r, low, high, in_step
     cdef Py_ssize_t rows = plan.offsets[end] - base
     cdef Py_ssize_t first = rows * member // members, last = rows * (member + 1) // members
     cdef char *dx = p.dx + first * columns * run.size
-    if first == last:
+    if first == last or p.dx_user == NULL:
         return
-    transposed_product(p, p.dgx + first * run.wide, p.w_xt, p.zeros, 0, dx, columns, 0, columns, last - first)
+    transposed_product(run, p.dgx + first * run.wide, run.cell.gates * run.padded, p.weights.w_x, p.zeros, 0, dx,
+                       columns, 0, columns, last - first)
     for t in range(start, end):
         low, high = max(plan.offsets[t] - base, first), min(plan.offsets[t + 1] - base, last)
+        in_step = low - plan.offsets[t] + base
+        if run.masks_x:
+            for r in range(low, high):
+                dx = p.dx + r * columns * run.size
+                run.kernels.multiply(dx, p.mixing.mask_x + (in_step + r - low) * run.inputs * run.size, dx, run.inputs)
         if low < high:
             scatter(run, p.dx + low * columns * run.size, columns, p.dx_user, run.inputs, run.inputs,
-                    plan.origin + (low - plan.offsets[t] + base), plan.direction * t, high - low)
+                    plan.origin + in_step, plan.direction * t, high - low)
 
 
 cdef void backward_loop(void *context, int member, int members) noexcept nogil:
@@ -497,133 +700,274 @@ cdef void backward_loop(void *context, int member, int members) noexcept nogil:
     cdef const Plan *plan = p.plan
     cdef Run *run = &p.run
     cdef Share share = share_of(run, plan, member, members)
-    cdef Py_ssize_t start, end = plan.steps, t, rows, row
+    cdef Py_ssize_t start, end = p.end, t, rows, row
     cdef int turn = 0
-    cdef char *dh = p.dh + share.first * run.state
-    while end > 0:
+    while end > p.start:
         if member == 0:
             p.stop[turn] = interrupted(&p.next_look)
-        start = chunk_start(plan, end, p.chunk_rows)
+        start = max(chunk_start(plan, end, p.chunk_rows), p.start)
         for t in range(end - 1, start - 1, -1):
             rows = min(share.last, plan.counts[t]) - share.first
             row = plan.offsets[t] - plan.offsets[start] + share.first
             if rows > 0:
-                gate_gradients(p, &share, t, rows, p.dgx + row * run.wide, p.dgh + row * run.wide)
+                gate_gradients(p, &share, t, row, rows)
             if not share.all_units:
                 fastrnn_barrier_wait(&p.barrier, members)
             if rows > 0:
-                # dh_prev (rows, Hp) = direct part + dgh (rows, G·Hp) · w_hᵀ (G·Hp, Hp)
-                transposed_product(p, p.dgh + row * run.wide, p.w_ht, dh, run.padded, dh, run.padded,
-                                   share.unit, share.end, rows)
+                state_gradients(p, &share, row, rows)
             if plan.reset != NULL:
-                zero_reset_rows(run, plan, &share, t, p.dh)
+                zero_reset_rows(run, plan, &share, t, p.dh, run.state)
                 if run.cell.cell_state:
-                    zero_reset_rows(run, plan, &share, t, p.dc)
+                    zero_reset_rows(run, plan, &share, t, p.dc, run.cell_state)
         fastrnn_barrier_wait(&p.barrier, members)  # all gate gradients of the chunk are there
         if p.stop[turn]:
             return
         turn = 1 - turn
-        weight_gradients(p, plan.offsets[start], plan.offsets[end] - plan.offsets[start], member, members)
+        row, rows = plan.offsets[start], plan.offsets[end] - plan.offsets[start]
+        if run.norm and run.cell.norm == FASTRNN_NORMS_APART:
+            input_norm_back(p, row, rows, member, members)
+            fastrnn_barrier_wait(&p.barrier, members)
+        weight_gradients(p, row, rows, member, members)
         input_gradients(p, start, end, member, members)
         fastrnn_barrier_wait(&p.barrier, members)  # and are no longer needed
         end = start
 
 
-cdef void pack_transposed(const Run *run, const char *w, Py_ssize_t rows, char *packed) noexcept nogil:
-    cdef fastrnn_pack pack
-    pack.rows, pack.units, pack.gates, pack.w, pack.packed = rows, run.units, run.cell.gates, w, packed
-    run.kernels.pack_transposed(&pack)
+cdef void place_extras(const Run *run, Extras *e) noexcept nogil:
+    cdef bint apart = run.norm and run.cell.norm == FASTRNN_NORMS_APART
+    cdef bint of_c = run.norm and run.cell.cell_state
+    cdef Py_ssize_t wide = 0
+    e.unit = wide
+    wide += run.cell.unit_parameters * run.cell_state if run.has_unit else 0
+    e.x_gain = wide
+    wide += run.wide if apart else 0
+    e.x_add = wide
+    wide += run.wide if apart else 0
+    e.h_gain = wide
+    wide += run.norm_wide
+    e.h_add = wide
+    wide += run.norm_wide if run.norm and not (apart and run.cell.additive) else 0
+    e.c_gain = wide
+    wide += run.cell_state if of_c else 0
+    e.c_add = wide
+    e.wide = wide + (run.cell_state if of_c else 0)
 
 
-cdef matrix_of(const Run *run, const char *blocks, Py_ssize_t rows, dtype):
-    """A user's (rows, G·H) matrix from one in block order."""
-    cdef cnp.ndarray out = np.empty((rows, run.cell.gates * run.units), dtype)
-    run.kernels.from_blocks(blocks, data_of(out), rows, run.units, run.cell.gates)
+cdef size_t place_sums(Backward *p, char *data) noexcept nogil:
+    """Bytes of what begins at zero, and where each part begins if `data` is the place for all."""
+    cdef Run *run = &p.run
+    cdef size_t total = 0
+    cdef Py_ssize_t second = run.wide - run.first_wide
+    p.dw_x = data + reserve(&total, run.inputs * run.wide)
+    p.dw_h = data + reserve(&total, run.outputs * run.first_wide)
+    p.dw_second = data + reserve(&total, run.units * second)
+    p.dw_proj = data + reserve(&total, run.units * run.state if run.projected else 0)
+    p.db = data + reserve(&total, run.wide)
+    p.db_h = data + reserve(&total, run.wide)
+    p.dextras = data + reserve(&total, p.extras.wide)
+    p.zeros = data + reserve(&total, max(run.state, run.cell_state, padded_to(run.kernels, run.inputs) * run.size))
+    return total
+
+
+cdef size_t place_rows(Backward *p, Py_ssize_t batch, Py_ssize_t rows, char *data) noexcept nogil:
+    """The same of all else; `rows`: of the largest chunk."""
+    cdef Run *run = &p.run
+    cdef size_t total = 0
+    cdef Py_ssize_t longest = max(run.state, run.cell_state), second = run.wide - run.first_wide
+    p.dh = data + reserve(&total, batch * run.state)
+    p.dc = data + reserve(&total, batch * run.cell_state if run.cell.cell_state else 0)
+    p.dgx = data + reserve(&total, rows * run.wide)
+    p.dgh = data + reserve(&total, rows * run.first_wide) if run.apart else p.dgx
+    p.dsecond = data + reserve(&total, rows * second)
+    p.second = data + reserve(&total, rows * run.cell_state if run.cell.second else 0)
+    p.dproj = data + reserve(&total, rows * run.state if run.projected else 0)
+    p.rows_of_extras = data + reserve(&total, rows * p.extras.wide)
+    p.dx = data + reserve(&total, rows * padded_to(run.kernels, run.inputs) * run.size)
+    p.doutput = data + reserve(&total, batch * run.cell_state if run.projected else 0)
+    p.dshown = data + reserve(&total, batch * run.cell_state if run.norm else 0)
+    p.dinput = data + reserve(&total, batch * run.state if run.masks_h else 0)
+    p.held_h = data + reserve(&total, batch * run.state if run.zones_h else 0)
+    p.held_c = data + reserve(&total, batch * run.cell_state if run.zones_c else 0)
+    p.share = data + reserve(&total, batch * longest if run.zones_h or run.zones_c else 0)
+    return total
+
+
+cdef void put_matrix(const Run *run, const char *blocks, Py_ssize_t rows, Py_ssize_t units, int gates, int first,
+                     cnp.ndarray out):
+    """Gates `first` to before `first + gates` of a user's (rows, ...) matrix from one in block order."""
+    cdef fastrnn_pack part
+    part.rows, part.units, part.gates = rows, units, gates
+    part.row_size = cnp.PyArray_SIZE(out) // rows
+    part.w, part.packed = data_of(out) + first * units * run.size, <void *>blocks
+    run.kernels.from_blocks(&part)
+
+
+cdef matrix_of(const Run *run, const char *blocks, Py_ssize_t rows, Py_ssize_t units, int gates, dtype):
+    """A user's (rows, gates·units) matrix from one in block order."""
+    out = np.empty((rows, gates * units), dtype)
+    put_matrix(run, blocks, rows, units, gates, 0, out)
     return out
 
 
-def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1):
-    """The gradients (dx, dh0, dc0, dw_x, dw_h, db) from those by y (B, T, H) and the final states (B, H); None is 0."""
-    if cache.memory is None:
+cdef bias_gradient(Backward *p, dtype):
+    """db (G·H,) or (2, G·H); with a norm of its own the bias stands behind it, and so does its gradient."""
+    cdef Run *run = &p.run
+    cdef bint apart = run.norm and run.cell.norm == FASTRNN_NORMS_APART
+    cdef char *of_x = p.dextras + p.extras.x_add if apart else p.db
+    cdef char *of_h = p.dextras + p.extras.h_add if apart else p.db_h
+    db = matrix_of(run, of_x, 1, run.units, run.cell.gates, dtype)
+    if run.cell.bias_rows == 1:
+        return db[0]
+    return np.concatenate([db, matrix_of(run, of_h, 1, run.units, run.cell.gates, dtype)])
+
+
+cdef option_gradients(Backward *p, options, dtype):
+    """Gradients by the parameters that options bring, by name."""
+    cdef Run *run = &p.run
+    cdef Extras *e = &p.extras
+    gradients = {}
+    if run.has_unit:
+        gradients["unit"] = matrix_of(run, p.dextras + e.unit, 1, run.units, run.cell.unit_parameters, dtype)[0]
+    if run.projected:
+        gradients["w_proj"] = matrix_of(run, p.dw_proj, run.units, run.outputs, 1, dtype)
+    if run.norm:
+        places = {"ln_x_gain": e.x_gain, "ln_h_gain": e.h_gain, "ln_gain": e.h_gain, "ln_bias": e.h_add,
+                  "ln_c_gain": e.c_gain, "ln_c_bias": e.c_add}
+        for name in options.norm:
+            gates = options.norm[name].size // run.units
+            gradients[name] = matrix_of(run, p.dextras + <Py_ssize_t>places[name], 1, run.units, gates, dtype)[0]
+    return gradients
+
+
+cdef run_again(Forward *p, Cache cache, Memory memory):
+    """The forward pass once more, from one checkpoint to the next; this time its rows are kept."""
+    cdef Checkpoints saved = cache.checkpoints
+    cdef const Plan *plan = p.plan
+    cdef Py_ssize_t i, before = 0, rows = plan.offsets[p.end] - plan.offsets[p.start]
+    for i in range(saved.count):
+        if saved.starts[i] == p.start:
+            break
+        before += plan.counts[saved.starts[i]]
+    kept_size(&p.run, rows, rows + plan.batch, memory.data, &p.kept)
+    memcpy(p.kept.h, saved.h + before * p.run.state, plan.counts[p.start] * p.run.state)
+    if p.run.cell.cell_state:
+        memcpy(p.kept.c, saved.c + before * p.run.cell_state, plan.counts[p.start] * p.run.cell_state)
+    with nogil:
+        fastrnn_team_run(forward_loop, p, members_for(&p.run, plan, cache.num_threads))
+
+
+cdef backward_by_segments(Backward *p, Cache cache, int num_threads):
+    """The backward pass from checkpoint to checkpoint."""
+    cdef Checkpoints saved = cache.checkpoints
+    cdef const Plan *plan = p.plan
+    cdef Forward again
+    cdef Memory memory, place
+    cdef Kept ignored
+    cdef Py_ssize_t i, most = saved.largest
+    memset(&again, 0, sizeof(again))
+    alive = prepare(&again, &p.run, plan, cache.x, cache.w_x, cache.w_h, cache.b, cache.options, False)
+    place = take(plan.batch * p.run.cell_state)
+    memory = take(kept_size(&p.run, most, most + plan.batch, NULL, &ignored))
+    again.c_last, again.mixing, again.keep = place.data, p.mixing, True
+    for i in range(saved.count - 1, -1, -1):
+        again.start, again.end = saved.starts[i], saved.starts[i + 1]
+        run_again(&again, cache, memory)
+        p.kept, p.base, p.start, p.end = again.kept, plan.offsets[again.start], again.start, again.end
+        if not (again.stop[0] or again.stop[1]):
+            with nogil:
+                fastrnn_team_run(backward_loop, p, members_for(&p.run, plan, num_threads))
+        if again.stop[0] or again.stop[1] or p.stop[0] or p.stop[1]:
+            raise_signal()
+
+
+def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, bint needs_dx=True):
+    """The gradients (dx, dh0, dc0, dw_x, dw_h, db, those of options by name) from those by y (B, T, P), the final states
+    and every c (B, T, H); None is 0."""
+    if not cache.complete:
         raise ValueError("cache: expected one that was kept for a backward pass, got one of an inference")
     cdef const Plan *plan = &cache.schedule.plan
     cdef Backward p
-    p.run = cache.run
+    memset(&p, 0, sizeof(p))
+    p.run, p.kept, p.mixing, p.plan, p.end = cache.run, cache.kept, cache.mixing, plan, plan.steps
     cdef Run *run = &p.run
     cdef Py_ssize_t batch = plan.batch
-    cdef bint has_c = run.cell.cell_state, apart = not run.cell.additive
-    cdef Memory work
-    cdef size_t total = 0
-    cdef Py_ssize_t padded_inputs = padded_to(run.kernels, run.inputs)
-    p.chunk_rows = max(BACKWARD_CHUNK // run.wide, BACKWARD_ROWS)
+    cdef bint has_c = run.cell.cell_state
+    cdef Memory sums, work
+    cdef Weights parameters
+    options = cache.options
+    p.chunk_rows = backward_rows(run)
     cdef Py_ssize_t rows = min(plan.rows, max(p.chunk_rows, batch))
+    place_extras(run, &p.extras)
 
     shape = (batch, plan.time, run.inputs)
-    dx = np.zeros(shape, cache.dtype) if cache.schedule.ragged else np.empty(shape, cache.dtype)
-    dh0 = np.empty((batch, run.units), cache.dtype)
+    dx = None
+    if needs_dx:
+        dx = np.zeros(shape, cache.dtype) if cache.schedule.ragged else np.empty(shape, cache.dtype)
+    dh0 = np.empty((batch, run.outputs), cache.dtype)
     dc0 = np.empty((batch, run.units), cache.dtype) if has_c else None
 
-    cdef size_t at_dw_x = reserve(&total, run.inputs * run.wide)  # these five begin at zero
-    cdef size_t at_dw_h = reserve(&total, run.units * run.wide)
-    cdef size_t at_db = reserve(&total, run.wide)
-    cdef size_t at_db_h = reserve(&total, run.wide if apart else 0)
-    cdef size_t at_zeros = reserve(&total, padded_inputs * run.size)
-    cdef size_t zeroed = total
-    cdef size_t at_dh = reserve(&total, batch * run.state)
-    cdef size_t at_dc = reserve(&total, batch * run.state if has_c else 0)
-    cdef size_t at_dgx = reserve(&total, rows * run.wide)
-    cdef size_t at_dgh = reserve(&total, rows * run.wide) if apart else at_dgx
-    cdef size_t at_dx = reserve(&total, rows * padded_inputs * run.size)
-    cdef size_t at_w_xt = reserve(&total, padded_inputs * run.wide)
-    cdef size_t at_w_ht = reserve(&total, run.padded * run.wide)
-    work = take(total)
-    p.plan = plan
-    memset(&p.barrier, 0, sizeof(p.barrier))
-    p.next_look, p.stop[0], p.stop[1] = 0, False, False
-    p.x, p.h, p.c, p.gates = cache.x_rows, cache.h_rows, cache.c_rows, cache.gates
-    p.dw_x, p.dw_h, p.db, p.db_h = work.data + at_dw_x, work.data + at_dw_h, work.data + at_db, work.data + at_db_h
-    p.zeros, p.dh, p.dc = work.data + at_zeros, work.data + at_dh, work.data + at_dc
-    p.dgx, p.dgh, p.dx = work.data + at_dgx, work.data + at_dgh, work.data + at_dx
-    p.w_xt, p.w_ht = work.data + at_w_xt, work.data + at_w_ht
-    p.dy_user, p.dx_user = data_of(dy), data_of(dx)
+    cdef size_t zeroed = place_sums(&p, NULL)
+    sums, work = take(zeroed), take(place_rows(&p, batch, rows, NULL))
+    place_sums(&p, sums.data)
+    place_rows(&p, batch, rows, work.data)
+    alive = bind_transposed(run, cache.w_x, cache.w_h, options, &p.weights), \
+        bind_parameters(run, options, &parameters)
+    p.unit, p.x_gain, p.h_gain, p.c_gain = parameters.unit, parameters.x_gain, parameters.h_gain, parameters.c_gain
+    p.dy_user, p.dc_user, p.dx_user = data_of(dy), data_of(dc), data_of(dx)
 
     cdef char *dh_n_user = data_of(dh_n)
     cdef char *dc_n_user = data_of(dc_n)
     cdef char *dh0_user = data_of(dh0)
     cdef char *dc0_user = data_of(dc0)
-    cdef char *w_x_user = data_of(cache.w_x)
-    cdef char *w_h_user = data_of(cache.w_h)
-    with nogil:
-        memset(work.data, 0, zeroed)
-        pack_transposed(run, w_x_user, run.inputs, p.w_xt)
-        pack_transposed(run, w_h_user, run.units, p.w_ht)
-        first_rows(run, plan, dh_n_user, p.dh)
-        if has_c:
-            first_rows(run, plan, dc_n_user, p.dc)
-        fastrnn_team_run(backward_loop, &p, members_for(run, plan, num_threads))
-        last_rows(run, plan, p.dh, dh0_user)
-        if has_c:
-            last_rows(run, plan, p.dc, dc0_user)
+    memset(sums.data, 0, zeroed)
+    first_rows(run, plan, dh_n_user, run.outputs, run.padded_outputs, p.dh)
+    if has_c:
+        first_rows(run, plan, dc_n_user, run.units, run.padded, p.dc)
+    if cache.checkpoints is not None:
+        backward_by_segments(&p, cache, num_threads)
+    else:
+        with nogil:
+            fastrnn_team_run(backward_loop, &p, members_for(run, plan, num_threads))
     if p.stop[0] or p.stop[1]:
         raise_signal()
+    last_rows(run, plan, p.dh, run.outputs, run.padded_outputs, dh0_user)
+    if has_c:
+        last_rows(run, plan, p.dc, run.units, run.padded, dc0_user)
 
-    dw_x, dw_h = matrix_of(run, p.dw_x, run.inputs, cache.dtype), matrix_of(run, p.dw_h, run.units, cache.dtype)
-    db = None
-    if cache.has_bias:
-        db = matrix_of(run, p.db, 1, cache.dtype)
-        db = np.concatenate([db, matrix_of(run, p.db_h, 1, cache.dtype)]) if apart else db[0]
+    dw_x = matrix_of(run, p.dw_x, run.inputs, run.units, run.cell.gates, cache.dtype)
+    gradients = option_gradients(&p, options, cache.dtype)
+    dw_h = gradients.get("unit")
+    if run.cell.recurrent == FASTRNN_PRODUCT:
+        dw_h = np.empty((run.outputs, run.cell.gates * run.units), cache.dtype)
+        put_matrix(run, p.dw_h, run.outputs, run.units, run.first, 0, dw_h)
+        if run.cell.second:
+            put_matrix(run, p.dw_second, run.units, run.units, run.cell.second, run.first, dw_h)
+    db = bias_gradient(&p, cache.dtype) if cache.has_bias else None
     if cache.single_instance:
-        dx, dh0, dc0 = dx[0], dh0[0], dc0[0] if has_c else None
-    return dx, dh0, dc0, dw_x, dw_h, db
+        dx, dh0, dc0 = None if dx is None else dx[0], dh0[0], dc0[0] if has_c else None
+    return dx, dh0, dc0, dw_x, dw_h, db, gradients
 
 
 # ---- activations on arrays -------------------------------------------------------------------------------------------
 
-def activate(int activation, cnp.ndarray x, cnp.ndarray out):
+def activate(activation, cnp.ndarray x, cnp.ndarray out):
     """out = phi(x), both C-contiguous and of one type; they may be the same array."""
     cdef const fastrnn_kernels *kernels = kernels_for(x)
+    cdef fastrnn_activation phi = activation_of(activation)
     cdef char *source = data_of(x)
     cdef char *target = data_of(out)
     cdef Py_ssize_t size = x.size
     with nogil:
-        kernels.activate(activation, source, target, size)
+        kernels.activate(&phi, source, target, size)
+
+
+def activate_back(activation, cnp.ndarray kept, cnp.ndarray dy, cnp.ndarray dx):
+    """dx = dy∘phi', from y = phi(x) or, where the registry says so, from x; all C-contiguous and of one type."""
+    cdef const fastrnn_kernels *kernels = kernels_for(dy)
+    cdef fastrnn_activation phi = activation_of(activation)
+    cdef char *a = data_of(kept)
+    cdef char *b = data_of(dy)
+    cdef char *target = data_of(dx)
+    cdef Py_ssize_t size = dy.size
+    with nogil:
+        kernels.activate_back(&phi, a, b, target, size)

@@ -5,22 +5,54 @@ cimport numpy as cnp
 cdef extern from "fastrnn.h" nogil:
     enum:
         FASTRNN_ACTIVATIONS
+        FASTRNN_SIGMOID
 
-    const char *fastrnn_activation_names[]
+    ctypedef struct fastrnn_activation:
+        int kind
+        int keeps_argument
+        double alpha, beta
+
+    ctypedef struct fastrnn_activation_spec:
+        const char *name
+        int constants
+        double alpha, beta
+        int needs_argument
+
+    const fastrnn_activation_spec fastrnn_activation_specs[]
+
+    enum:
+        FASTRNN_PRODUCT
+        FASTRNN_ELEMENTWISE
+        FASTRNN_NOTHING
+    enum:
+        FASTRNN_NO_NORM
+        FASTRNN_NORM_OF_SUM
+        FASTRNN_NORMS_APART
 
     ctypedef struct fastrnn_cell:
         const char *name
+        const char *function
+        const char *layer
+        const char *summary
+        const char *equations
+        const char *activation
         int gates
         int slots
         int cell_state
         int additive
+        int bias_rows
         int gated
+        int recurrent
+        int second
+        int norm
+        int unit_parameters
+        const char *unit_name
 
     const int fastrnn_cell_count
     const fastrnn_cell fastrnn_cells[]
 
     ctypedef struct fastrnn_pack:
-        Py_ssize_t rows, units
+        Py_ssize_t rows, units, row_size
         int gates
         const void *w
         void *packed
@@ -44,15 +76,33 @@ cdef extern from "fastrnn.h" nogil:
         const void *b
         void *c
 
+    ctypedef struct fastrnn_options:
+        fastrnn_activation activation, recurrent, output
+        double clip
+        double cell_clip
+        int coupled
+
+    enum:
+        FASTRNN_WHOLE
+        FASTRNN_GATES_PART
+        FASTRNN_OUTPUT_PART
+
     ctypedef struct fastrnn_forward:
         Py_ssize_t rows, units
         Py_ssize_t first, last
-        int activation, recurrent_activation
+        int part
+        const fastrnn_options *options
+        const void *unit
+        const void *input
+        Py_ssize_t depth, input_stride
         const void *h_prev
         const void *c_prev
         const void *w_h
+        const void *w_second
         const void *b_h
         void *products
+        void *second
+        const void *shown
         void *gates
         void *h
         void *c
@@ -60,14 +110,55 @@ cdef extern from "fastrnn.h" nogil:
     ctypedef struct fastrnn_backward:
         Py_ssize_t rows, units
         Py_ssize_t first, last
-        int activation, recurrent_activation
+        int part
+        const fastrnn_options *options
+        const void *unit
         const void *gates
+        const void *input
+        Py_ssize_t input_stride
         const void *h_prev
         const void *c_prev
+        const void *w_second
+        const void *zeros
         void *dh
         void *dc
+        void *dshown
+        void *dinput
         void *dgx
         void *dgh
+        void *dsecond
+        void *second
+        void *dunit
+        Py_ssize_t dunit_stride
+
+    ctypedef struct fastrnn_norm:
+        Py_ssize_t rows, units
+        int gates
+        double epsilon
+        const void *v
+        void *hat
+        void *scale
+
+    ctypedef struct fastrnn_scale:
+        Py_ssize_t rows, units
+        int gates, slots
+        int accumulate
+        const void *hat
+        const void *gain
+        const void *add
+        void *out
+
+    ctypedef struct fastrnn_norm_back:
+        Py_ssize_t rows, units
+        int gates
+        const void *hat
+        const void *scale
+        const void *gain
+        const void *d
+        void *dv
+        void *dgain
+        void *dadd
+        Py_ssize_t extra_stride
 
     ctypedef struct fastrnn_rows:
         Py_ssize_t rows, columns
@@ -84,7 +175,7 @@ cdef extern from "fastrnn.h" nogil:
         void (*pack)(const fastrnn_pack *) noexcept nogil
         void (*pack_transposed)(const fastrnn_pack *) noexcept nogil
         void (*to_blocks)(const void *row, void *blocks, Py_ssize_t units, int gates, int slots) noexcept nogil
-        void (*from_blocks)(const void *blocks, void *w, Py_ssize_t rows, Py_ssize_t units, int gates) noexcept nogil
+        void (*from_blocks)(const fastrnn_pack *) noexcept nogil
         void (*product)(const fastrnn_product *) noexcept nogil
         void (*product_row)(const void *a, const void *w, const void *start, void *out, Py_ssize_t depth,
                             Py_ssize_t n) noexcept nogil
@@ -95,7 +186,17 @@ cdef extern from "fastrnn.h" nogil:
         void (*scatter)(const fastrnn_rows *) noexcept nogil
         void (*add_gram)(const fastrnn_gram *) noexcept nogil
         void (*add_column_sums)(const fastrnn_gram *) noexcept nogil
-        void (*activate)(int activation, const void *x, void *y, Py_ssize_t n) noexcept nogil
+        void (*norm)(const fastrnn_norm *) noexcept nogil
+        void (*scale)(const fastrnn_scale *) noexcept nogil
+        void (*norm_back)(const fastrnn_norm_back *) noexcept nogil
+        void (*multiply)(const void *a, const void *m, void *y, Py_ssize_t n) noexcept nogil
+        void (*multiply_add)(const void *a, const void *m, void *y, Py_ssize_t n) noexcept nogil
+        void (*blend)(const void *a, const void *m, Py_ssize_t m_step, void *y, Py_ssize_t n) noexcept nogil
+        void (*blend_back)(const void *m, Py_ssize_t m_step, void *d, void *kept, Py_ssize_t n) noexcept nogil
+        void (*add)(const void *a, void *y, Py_ssize_t n) noexcept nogil
+        void (*activate)(const fastrnn_activation *, const void *x, void *y, Py_ssize_t n) noexcept nogil
+        void (*activate_back)(const fastrnn_activation *, const void *kept, const void *dy, void *dx,
+                              Py_ssize_t n) noexcept nogil
         Py_ssize_t (*multiply_add_probe)(Py_ssize_t rounds, void *sink) noexcept nogil
         void (*read_probe)(const void *values, Py_ssize_t n, void *sink) noexcept nogil
 
@@ -112,6 +213,7 @@ cdef extern from "fastrnn.h" nogil:
 # Of _kernels.pyx: the kernels of the instruction set in use, for the type of an array; a cell of the registry.
 cdef const fastrnn_kernels *kernels_for(cnp.ndarray array)
 cdef const fastrnn_cell *cell_at(Py_ssize_t index) noexcept nogil
+cdef fastrnn_activation activation_of(given)
 
 
 cdef extern from "team.h" nogil:

@@ -9,18 +9,48 @@ import numpy as np
 
 cnp.import_array()
 
-CELLS = {
-    fastrnn_cells[i].name.decode(): {
-        "index": i,
-        "gates": fastrnn_cells[i].gates,
-        "slots": fastrnn_cells[i].slots,
-        "cell_state": bool(fastrnn_cells[i].cell_state),
-        "additive": bool(fastrnn_cells[i].additive),
-        "gated": bool(fastrnn_cells[i].gated),
+
+def describe_cell(int index):
+    """What the registry says of a cell."""
+    cdef const fastrnn_cell *cell = &fastrnn_cells[index]
+    return cell.name.decode(), {
+        "index": index,
+        "function": cell.function.decode(),
+        "layer": cell.layer.decode(),
+        "summary": cell.summary.decode(),
+        "equations": cell.equations.decode(),
+        "activation": cell.activation.decode(),
+        "gates": cell.gates,
+        "slots": cell.slots,
+        "cell_state": bool(cell.cell_state),
+        "additive": bool(cell.additive),
+        "bias_rows": cell.bias_rows,
+        "gated": bool(cell.gated),
+        "recurrent": ("product", "elementwise", "nothing")[cell.recurrent],
+        "second": cell.second,
+        "norm": (None, "sum", "apart")[cell.norm],
+        "unit_parameters": cell.unit_parameters,
+        "unit_name": cell.unit_name.decode() if cell.unit_name != NULL else None,
     }
-    for i in range(fastrnn_cell_count)
-}
-ACTIVATIONS = {fastrnn_activation_names[i].decode(): i for i in range(FASTRNN_ACTIVATIONS)}
+
+
+def describe_activation(int kind):
+    """What the kernels say of an activation; `default` is how the engine wants it without constants of its own."""
+    cdef const fastrnn_activation_spec *spec = &fastrnn_activation_specs[kind]
+    return spec.name.decode(), {"kind": kind, "constants": spec.constants, "default": (kind, spec.alpha, spec.beta)}
+
+
+CELLS = dict(describe_cell(i) for i in range(fastrnn_cell_count))
+ACTIVATIONS = dict(describe_activation(i) for i in range(FASTRNN_ACTIVATIONS))
+
+
+cdef fastrnn_activation activation_of(given):
+    """An activation from what Python calls it: (kind, alpha, beta)."""
+    cdef fastrnn_activation phi
+    phi.kind, phi.alpha, phi.beta = given
+    phi.keeps_argument = fastrnn_activation_specs[phi.kind].needs_argument
+    return phi
+
 
 cdef const fastrnn_isa *isa = NULL
 

@@ -12,7 +12,6 @@ uses.
 cimport numpy as cnp
 from libc.string cimport memcmp, memcpy
 
-from ._kernels cimport fastrnn_pack
 from ._memory cimport reserve, take
 
 from . import _memory
@@ -31,16 +30,20 @@ cdef class Packed:
     pass
 
 
-cdef Packed packed_weights(const Run *run, cnp.ndarray w):
-    """The panels of w (rows, G·H), packed now or before."""
+cdef bint same_part(const fastrnn_pack *a, const fastrnn_pack *b) noexcept nogil:
+    return a.rows == b.rows and a.units == b.units and a.gates == b.gates and a.row_size == b.row_size
+
+
+cdef Packed packed_weights(const fastrnn_kernels *kernels, cnp.ndarray w, const fastrnn_pack *part, Py_ssize_t item):
+    """The panels of a part of w, packed now or before; `item` is the bytes of a value."""
     global hits, misses
     cdef const void *source = cnp.PyArray_DATA(w)
-    cdef Py_ssize_t rows = cnp.PyArray_DIMS(w)[0], size = cnp.PyArray_NBYTES(w)
+    cdef Py_ssize_t size = cnp.PyArray_NBYTES(w), offset = <const char *>part.w - <const char *>source
     cdef Packed entry
     cdef bint same
     for entry in list(entries):
-        if (entry.source == source and entry.rows == rows and entry.units == run.units and entry.size == size
-                and entry.gates == run.cell.gates and entry.kernels == run.kernels):
+        if (entry.source == source and entry.size == size and entry.offset == offset and entry.kernels == kernels
+                and same_part(&entry.part, part)):
             with nogil:
                 same = memcmp(entry.copy, source, size) == 0
             if same:
@@ -52,7 +55,7 @@ cdef Packed packed_weights(const Run *run, cnp.ndarray w):
             if entry in entries:
                 entries.remove(entry)
     misses += 1
-    entry = pack(run, source, rows, size)
+    entry = pack(kernels, source, size, offset, part, item)
     if entry.memory.size <= LIMIT:
         entries.append(entry)
     while len(entries) > ENTRIES or held() > LIMIT:
@@ -60,20 +63,20 @@ cdef Packed packed_weights(const Run *run, cnp.ndarray w):
     return entry
 
 
-cdef Packed pack(const Run *run, const void *source, Py_ssize_t rows, Py_ssize_t size):
+cdef Packed pack(const fastrnn_kernels *kernels, const void *source, Py_ssize_t size, Py_ssize_t offset,
+                 const fastrnn_pack *part, Py_ssize_t item):
     cdef Packed entry = Packed.__new__(Packed)
-    cdef fastrnn_pack p
+    cdef Py_ssize_t padded = (part.units + kernels.width - 1) // kernels.width * kernels.width
     cdef size_t total = 0
-    cdef size_t at_copy = reserve(&total, size), at_panels = reserve(&total, rows * run.wide)
+    cdef size_t at_copy = reserve(&total, size), at_panels = reserve(&total, part.rows * part.gates * padded * item)
     entry.memory = take(total)
-    entry.source, entry.kernels, entry.size = source, run.kernels, size
-    entry.rows, entry.units, entry.gates = rows, run.units, run.cell.gates
+    entry.source, entry.kernels, entry.size, entry.offset, entry.part = source, kernels, size, offset, part[0]
     entry.copy, entry.panels = entry.memory.data + at_copy, entry.memory.data + at_panels
     with nogil:
         memcpy(entry.copy, source, size)
         # from the copy: should another thread write to the weights now, the panels belong to the copy all the same
-        p.rows, p.units, p.gates, p.w, p.packed = rows, run.units, run.cell.gates, entry.copy, entry.panels
-        run.kernels.pack(&p)
+        entry.part.w, entry.part.packed = entry.copy + offset, entry.panels
+        kernels.pack(&entry.part)
     return entry
 
 

@@ -11,7 +11,7 @@ cdef struct Share:  # of one member
 
 cdef int members_for(const Run *run, const Plan *plan, int most) noexcept nogil
 cdef Share share_of(const Run *run, const Plan *plan, int member, int members) noexcept nogil
-cdef void zero_reset_rows(const Run *run, const Plan *plan, const Share *share, Py_ssize_t t,
-                          char *states) noexcept nogil
+cdef void zero_reset_rows(const Run *run, const Plan *plan, const Share *share, Py_ssize_t t, char *states,
+                          Py_ssize_t row) noexcept nogil
 cdef bint interrupted(double *next_look) noexcept nogil
 cdef int raise_signal() except -1

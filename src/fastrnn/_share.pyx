@@ -19,9 +19,9 @@ cdef enum:
 
 cdef int members_for(const Run *run, const Plan *plan, int most) noexcept nogil:
     """How many members a call is worth."""
-    cdef Py_ssize_t step = run.cell.gates * run.units * (run.inputs + run.units + GATE_COST)
+    cdef Py_ssize_t step = run.cell.gates * run.units * (run.inputs + run.outputs + GATE_COST)
     cdef Py_ssize_t members = 1 + plan.rows * step // TASK_COST
-    if splits_units(run, plan, most) and plan.batch * step < STEP_COST * most:
+    if splits_units(run, plan, most) and (run.whole_rows or plan.batch * step < STEP_COST * most):
         return 1
     return <int>min(members, most)
 
@@ -46,13 +46,14 @@ cdef Share share_of(const Run *run, const Plan *plan, int member, int members) n
     return share
 
 
-cdef void zero_reset_rows(const Run *run, const Plan *plan, const Share *share, Py_ssize_t t,
-                          char *states) noexcept nogil:
-    """Set a member's part of the states to zero where they are thrown away before step t."""
-    cdef Py_ssize_t r
+cdef void zero_reset_rows(const Run *run, const Plan *plan, const Share *share, Py_ssize_t t, char *states,
+                          Py_ssize_t row) noexcept nogil:
+    """Set a member's part of the states, rows of `row` bytes, to zero where they are thrown away before step t."""
+    cdef Py_ssize_t r, unit = 0 if share.all_units else share.unit * run.size
+    cdef Py_ssize_t bytes = row if share.all_units else (share.end - share.unit) * run.size
     for r in range(share.first, min(share.last, plan.counts[t])):
         if is_reset(plan, t, r):
-            memset(states + r * run.state + share.unit * run.size, 0, (share.end - share.unit) * run.size)
+            memset(states + r * row + unit, 0, bytes)
 
 
 # ---- interrupts ------------------------------------------------------------------------------------------------------

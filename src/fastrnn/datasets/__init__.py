@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Dataset", "bike_sharing", "co2_weekly", "path"]
+__all__ = ["Dataset", "bike_sharing", "co2_monthly", "co2_weekly", "path"]
 
 
 class Dataset(NamedTuple):
@@ -93,6 +93,28 @@ def co2_weekly() -> Dataset:
     array([316.1, 317.3, 317.6])
     """
     return _read(path("co2_weekly"), "date", "D", "co2", "ppm", CO2_SOURCE)
+
+
+def co2_monthly() -> Dataset:
+    """Monthly means of `co2_weekly`: 526 months from March 1958, 5 of which no week is known of.
+
+    Examples
+    --------
+    >>> from fastrnn import datasets
+    >>> co2 = datasets.co2_monthly()
+    >>> co2.time[0], co2.y[:3].round(2)
+    (np.datetime64('1958-03-01'), array([316.1 , 317.2 , 317.43]))
+    """
+    weekly = co2_weekly()
+    known = np.isfinite(weekly.y)
+    month = weekly.time.astype("datetime64[M]")
+    place = (month - month[0]).astype(np.int64)
+    # mean (N,): sum of a month's known weeks over their number
+    count = np.bincount(place[known], minlength=place[-1] + 1)
+    total = np.bincount(place[known], weights=weekly.y[known], minlength=place[-1] + 1)
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    moments = (month[0] + np.arange(place[-1] + 1)).astype("datetime64[D]")
+    return Dataset(moments, {"co2": mean}, "co2", "ppm", CO2_SOURCE)
 
 
 def _read(file: str, time: str, unit_of_time: str, target: str, unit: str, source: str) -> Dataset:

@@ -10,12 +10,16 @@ instance, whose states are (H,).  Results are float32 if every float argument is
 
 from ._call import Cache
 from .activations import sigmoid, tanh
+from .cells import FUNCTIONS as _FUNCTIONS
+from .cells import CellGradients, CellStepGradients
 from .gru import GRUGradients, GRUStepGradients, gru_backward, gru_forward, gru_step_backward, gru_step_forward
 from .lstm import LSTMGradients, LSTMStepGradients, lstm_backward, lstm_forward, lstm_step_backward, lstm_step_forward
 from .rnn import RNNGradients, RNNStepGradients, rnn_backward, rnn_forward, rnn_step_backward, rnn_step_forward
 
 __all__ = [
     "Cache",
+    "CellGradients",
+    "CellStepGradients",
     "GRUGradients",
     "GRUStepGradients",
     "LSTMGradients",
@@ -36,4 +40,7 @@ __all__ = [
     "rnn_step_forward",
     "sigmoid",
     "tanh",
+    *_FUNCTIONS,
 ]
+
+globals().update(_FUNCTIONS)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+import collections
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _check, _engine, _threads
 from .._cache import Cache
+from . import _options
 
 Array = np.ndarray
 
+_SIZES = {
+    name: _check.CellSizes(spec["gates"], spec["bias_rows"], spec["recurrent"]) for name, spec in _engine.CELLS.items()
+}
 
-def _bias_rows(cell: str) -> int | None:
-    """A cell that sees its two products apart has a bias for each: (2, G*H) instead of (G*H,)."""
-    return None if _engine.CELLS[cell]["additive"] else 2
 
-
-def _codes(cell: str, activation: Any, recurrent_activation: Any) -> tuple[int, int]:
-    """The activations as the kernels number them."""
-    built = _engine.ACTIVATIONS
+def _activations(activation: Any, recurrent_activation: Any) -> tuple[Any, Any]:
+    """The activations as the engine takes them."""
+    known = _engine.ACTIVATIONS
     return (
-        built[_check.activation("activation", activation, built)],
-        built[_check.activation("recurrent_activation", recurrent_activation, built)],
+        _check.activation("activation", activation, known),
+        _check.activation("recurrent_activation", recurrent_activation, known),
     )
 
 
@@ -35,35 +38,38 @@ def forward(
     w_h: Any,
     b: Any,
     *,
-    activation: str,
-    recurrent_activation: str = "sigmoid",
+    activation: Any,
+    recurrent_activation: Any = "sigmoid",
     lengths: ArrayLike | None,
     reset_mask: ArrayLike | None,
     reverse: bool,
     num_threads: int | None,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     keep_cache: bool = True,
+    memory: str | int | None = None,
 ) -> tuple[Array, Cache]:
     """Any cell over a sequence."""
-    _check.no_options(f"{cell}_forward", options)
-    codes = _codes(cell, activation, recurrent_activation)
+    spec = _engine.CELLS[cell]
+    options = _options.given(cell, f"{spec['function']}_forward", options) if options else {}
+    activations = _activations(activation, recurrent_activation)
     reverse, keep = _check.boolean("reverse", reverse), _check.boolean("keep_cache", keep_cache)
     threads = _threads.threads_for(num_threads)
-    spec = _engine.CELLS[cell]
     h0, c0 = (*states.values(), None)[:2]
-    if lengths is None and reset_mask is None and _engine.fits(spec["index"], 2, x, h0, c0, w_x, w_h, b):
+    plain = not options and lengths is None and reset_mask is None and memory is None
+    if plain and _engine.fits(spec["index"], 2, x, h0, c0, w_x, w_h, b):
         single = x.ndim == 2
         return _engine.forward(
-            spec["index"], x[None] if single else x, h0, c0, w_x, w_h, b, *codes, None, None, reverse, single, keep,
-            threads,
+            spec["index"], x[None] if single else x, h0, c0, w_x, w_h, b, *activations, None, None, reverse, single,
+            keep, threads,
         )  # fmt: skip
-    checked = _check.sequence_arguments(
-        x, states, w_x, w_h, b, gates=spec["gates"], bias_rows=_bias_rows(cell), lengths=lengths, reset_mask=reset_mask
-    )
-    h0, c0 = (*checked.states, None)[:2]
+    a = _check.sequence_arguments(
+        x, states, w_x, w_h, b, cell=_SIZES[cell], w_proj=options.get("w_proj"), lengths=lengths,
+        reset_mask=reset_mask, parameters=_options.parameters_in(options),
+    )  # fmt: skip
+    h0, c0 = (*a.states, None)[:2]
     return _engine.forward(
-        spec["index"], checked.x, h0, c0, checked.w_x, checked.w_h, checked.b, *codes,
-        checked.lengths, checked.reset_mask, reverse, checked.single_instance, keep, threads,
+        spec["index"], a.x, h0, c0, a.w_x, a.w_h, a.b, *activations, a.lengths, a.reset_mask, reverse,
+        a.single_instance, keep, threads, _options.checked(cell, options, a), _check.memory_budget(memory),
     )  # fmt: skip
 
 
@@ -75,69 +81,121 @@ def step_forward(
     w_h: Any,
     b: Any,
     *,
-    activation: str,
-    recurrent_activation: str = "sigmoid",
-    options: dict[str, Any],
+    activation: Any,
+    recurrent_activation: Any = "sigmoid",
+    options: Mapping[str, Any],
 ) -> Cache:
     """One step of any cell: a sequence of one step, whose final states are the result."""
-    _check.no_options(f"{cell}_step_forward", options)
-    codes = _codes(cell, activation, recurrent_activation)
     spec = _engine.CELLS[cell]
+    options = _options.given(cell, f"{spec['function']}_step_forward", options) if options else {}
+    activations = _activations(activation, recurrent_activation)
     h_prev, c_prev = (*states.values(), None)[:2]
-    if _engine.fits(spec["index"], 1, x_t, h_prev, c_prev, w_x, w_h, b):
+    checked = None
+    if not options and _engine.fits(spec["index"], 1, x_t, h_prev, c_prev, w_x, w_h, b):
         x, single = x_t[..., None, :], x_t.ndim == 1
         x = x[None] if single else x
     else:
-        checked = _check.step_arguments(x_t, states, w_x, w_h, b, gates=spec["gates"], bias_rows=_bias_rows(cell))
-        x, w_x, w_h, b, single = checked.x, checked.w_x, checked.w_h, checked.b, checked.single_instance
-        h_prev, c_prev = (*checked.states, None)[:2]
+        a = _check.step_arguments(
+            x_t, states, w_x, w_h, b, cell=_SIZES[cell], w_proj=options.get("w_proj"),
+            parameters=_options.parameters_in(options),
+        )  # fmt: skip
+        x, w_x, w_h, b, single = a.x, a.w_x, a.w_h, a.b, a.single_instance
+        h_prev, c_prev = (*a.states, None)[:2]
+        checked = _options.checked(cell, options, a, is_step=True)
     _, cache = _engine.forward(
-        spec["index"], x, h_prev, c_prev, w_x, w_h, b, *codes, None, None, False, single
-    )  # fmt: skip
+        spec["index"], x, h_prev, c_prev, w_x, w_h, b, *activations, None, None, False, single, options=checked
+    )
     cache.is_step = True
     return cache
 
 
-def _cache_of(cell: str, cache: Any, is_step: bool) -> Cache:
+def _cache_of(function: str, cache: Any, is_step: bool) -> Cache:
     """The cache itself, if the forward function that belongs to this backward function made it."""
-    name = f"{cell}_step_forward" if is_step else f"{cell}_forward"
+    name = f"{function}_step_forward" if is_step else f"{function}_forward"
     if not isinstance(cache, Cache):
         raise TypeError(f"cache: expected the cache that {name} returned, got {type(cache).__name__}")
-    if cache.cell_name != cell or bool(cache.is_step) != is_step:
-        other = f"{cache.cell_name}_step_forward" if cache.is_step else f"{cache.cell_name}_forward"
+    made_by = _engine.CELLS[cache.cell_name]["function"]
+    if made_by != function or bool(cache.is_step) != is_step:
+        other = f"{made_by}_step_forward" if cache.is_step else f"{made_by}_forward"
         raise ValueError(f"cache: expected one of {name}, got one of {other}")
     return cache
 
 
+class Gradients(NamedTuple):
+    """All that a backward pass finds; None where a cell has no such thing."""
+
+    dx: Array | None
+    d_first_h: Array
+    d_first_c: Array | None
+    dw_x: Array
+    dw_h: Array | None
+    db: Array | None
+    of_options: dict[str, Array]  # by the names of the options' parameters
+
+
+def _named(cache: Cache, found: tuple[Any, ...]) -> Gradients:
+    """The engine's result; parameters of single units get their name."""
+    *others, of_options = found
+    unit = of_options.pop("unit", None)
+    spec = _engine.CELLS[cache.cell_name]
+    if unit is not None and spec["recurrent"] == "product":
+        unit = unit.sum() if cache.options.unit_is_number else unit.reshape(cache.options.unit.shape)
+        of_options = {spec["unit_name"]: unit, **of_options}
+    return Gradients(*others, of_options)
+
+
 def backward(
-    cell: str, dy: ArrayLike | None, cache: Any, dh_n: ArrayLike | None, dc_n: ArrayLike | None = None
-) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """dx, dh0, dc0, dw_x, dw_h, db of any cell."""
-    cache = _cache_of(cell, cache, is_step=False)
-    time, units, dtype = cache.time, cache.units, cache.dtype
+    function: str,
+    dy: ArrayLike | None,
+    cache: Any,
+    dh_n: ArrayLike | None,
+    dc_n: ArrayLike | None = None,
+    dc: ArrayLike | None = None,
+    needs_dx: bool = True,
+) -> Gradients:
+    """The gradients of any cell over a sequence."""
+    cache = _cache_of(function, cache, is_step=False)
+    time, units, outputs, dtype = cache.time, cache.units, cache.outputs, cache.dtype
     rows: tuple[int, ...]
     rows, prefix = ((), "") if cache.single_instance else ((cache.batch,), "B, ")
-    state_formula = "(H,)" if cache.single_instance else "(B, H)"
-    return _engine.backward(
+    hidden = "H" if outputs == units else "P"
+    found = _engine.backward(
         cache,
-        _check.upstream_gradient("dy", dy, (*rows, time, units), f"({prefix}T, H)", dtype),
-        _check.upstream_gradient("dh_n", dh_n, (*rows, units), state_formula, dtype),
-        _check.upstream_gradient("dc_n", dc_n, (*rows, units), state_formula, dtype),
+        _check.upstream_gradient("dy", dy, (*rows, time, outputs), f"({prefix}T, {hidden})", dtype),
+        _check.upstream_gradient("dh_n", dh_n, (*rows, outputs), f"({prefix}{hidden})", dtype),
+        _check.upstream_gradient("dc_n", dc_n, (*rows, units), f"({prefix}H)", dtype),
         cache.num_threads,
+        _check.upstream_gradient("dc", dc, (*rows, time, units), f"({prefix}T, H)", dtype),
+        needs_dx,
     )
+    return _named(cache, found)
 
 
-def step_backward(
-    cell: str, dh: ArrayLike | None, cache: Any, dc: ArrayLike | None = None
-) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """dx, dh_prev, dc_prev, dw_x, dw_h, db of one step of any cell."""
-    cache = _cache_of(cell, cache, is_step=True)
-    single = cache.single_instance
-    shape, formula = ((cache.units,), "(H,)") if single else ((cache.batch, cache.units), "(B, H)")
+def step_backward(function: str, dh: ArrayLike | None, cache: Any, dc: ArrayLike | None = None) -> Gradients:
+    """The gradients of one step of any cell."""
+    cache = _cache_of(function, cache, is_step=True)
+    rows, prefix = ((), "") if cache.single_instance else ((cache.batch,), "B, ")
+    hidden = "H" if cache.outputs == cache.units else "P"
     dx, *others = _engine.backward(
         cache,
         None,
-        _check.upstream_gradient("dh", dh, shape, formula, cache.dtype),
-        _check.upstream_gradient("dc", dc, shape, formula, cache.dtype),
+        _check.upstream_gradient("dh", dh, (*rows, cache.outputs), f"({prefix}{hidden})", cache.dtype),
+        _check.upstream_gradient("dc", dc, (*rows, cache.units), f"({prefix}H)", cache.dtype),
     )
-    return (dx[0] if single else dx[:, 0], *others)
+    return _named(cache, (dx[0] if cache.single_instance else dx[:, 0], *others))
+
+
+@functools.cache
+def _extended(kind: type, names: tuple[str, ...]) -> Callable[..., Any]:
+    """A named tuple with further fields behind those of `kind`."""
+    return collections.namedtuple(kind.__name__, (*kind._fields, *names))  # type: ignore[attr-defined]
+
+
+def result(kind: type, values: tuple[Any, ...], of_options: dict[str, Array]) -> Any:
+    """A named tuple of gradients; what options add stands behind the fields that there always are."""
+    fields = kind._fields[len(values) :]  # type: ignore[attr-defined]  # optional ones, as dpeephole
+    values = (*values, *(of_options.get(name[1:]) for name in fields))
+    further = {f"d{name}": value for name, value in of_options.items() if f"d{name}" not in fields}
+    if not further:
+        return kind(*values)
+    return _extended(kind, tuple(further))(*values, *further.values())

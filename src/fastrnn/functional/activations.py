@@ -22,7 +22,7 @@ def _activate(name: str, x: ArrayLike, out: Array | None) -> Array:
         )
     elif out is not array and np.may_share_memory(out, array):
         array = array.copy()
-    _engine.activate(_engine.ACTIVATIONS[name], array, out)
+    _engine.activate(_engine.ACTIVATIONS[name]["default"], array, out)
     return out
 
 

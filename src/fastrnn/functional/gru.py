@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 from numpy.typing import ArrayLike
 
 from .. import _check
 from . import _call
 from ._call import Array, Cache
+from ._options import Activation, NormsApart
 
 
 class GRUGradients(NamedTuple):
@@ -31,6 +32,11 @@ class GRUStepGradients(NamedTuple):
     db: Array | None
 
 
+def _registered(reset_after: bool) -> str:
+    """The name that the registry has for one of the two forms."""
+    return "gru" if _check.boolean("reset_after", reset_after) else "gru_reset_before"
+
+
 def gru_forward(
     x: ArrayLike,
     h0: ArrayLike | None,
@@ -38,15 +44,16 @@ def gru_forward(
     w_h: ArrayLike,
     b: ArrayLike | None,
     *,
-    activation: str = "tanh",
-    recurrent_activation: str = "sigmoid",
+    activation: Activation = "tanh",
+    recurrent_activation: Activation = "sigmoid",
     reset_after: bool = True,
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
     keep_cache: bool = True,
     num_threads: int | None = None,
-    **options: Any,
+    memory: str | int | None = None,
+    **options: Unpack[NormsApart],
 ) -> tuple[Array, Cache]:
     """A gated recurrent unit over a sequence.
 
@@ -103,12 +110,10 @@ def gru_forward(
     >>> y.shape
     (2, 5, 4)
     """
-    if not _check.boolean("reset_after", reset_after):
-        raise _check.not_built("gru_forward(reset_after=False)", "fastrnn.reference.gru_forward has it")
     return _call.forward(
-        "gru", x, {"h0": h0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
+        _registered(reset_after), x, {"h0": h0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
         lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, options=options,
+        num_threads=num_threads, memory=memory, options=options,
     )  # fmt: skip
 
 
@@ -140,8 +145,8 @@ def gru_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
     >>> fastrnn.gru_backward(y, cache).db.shape
     (2, 12)
     """
-    dx, dh0, _, dw_x, dw_h, db = _call.backward("gru", dy, cache, dh_n)
-    return GRUGradients(dx, dh0, dw_x, dw_h, db)
+    g = _call.backward("gru", dy, cache, dh_n)
+    return _call.result(GRUGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
 
 
 def gru_step_forward(
@@ -151,10 +156,10 @@ def gru_step_forward(
     w_h: ArrayLike,
     b: ArrayLike | None,
     *,
-    activation: str = "tanh",
-    recurrent_activation: str = "sigmoid",
+    activation: Activation = "tanh",
+    recurrent_activation: Activation = "sigmoid",
     reset_after: bool = True,
-    **options: Any,
+    **options: Unpack[NormsApart],
 ) -> tuple[Array, Cache]:
     """One step of a GRU, for programs that own their loop.
 
@@ -182,10 +187,8 @@ def gru_step_forward(
     >>> h.round(4)
     array([0.0472, 0.0472])
     """
-    if not _check.boolean("reset_after", reset_after):
-        raise _check.not_built("gru_step_forward(reset_after=False)", "fastrnn.reference.gru_step_forward has it")
     cache = _call.step_forward(
-        "gru", x_t, {"h_prev": h_prev}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
+        _registered(reset_after), x_t, {"h_prev": h_prev}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
         options=options,
     )  # fmt: skip
     return cache.h_n, cache
@@ -214,5 +217,5 @@ def gru_step_backward(dh: ArrayLike, cache: Cache) -> GRUStepGradients:
     >>> fastrnn.gru_step_backward(np.ones(2), cache).dh_prev.shape
     (2,)
     """
-    dx, dh_prev, _, dw_x, dw_h, db = _call.step_backward("gru", dh, cache)
-    return GRUStepGradients(dx, dh_prev, dw_x, dw_h, db)
+    g = _call.step_backward("gru", dh, cache)
+    return _call.result(GRUStepGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)

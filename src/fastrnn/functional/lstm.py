@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 from numpy.typing import ArrayLike
 
-from .. import _check
 from . import _call
 from ._call import Array, Cache
+from ._options import Activation, LSTMOptions
 
 
 class LSTMGradients(NamedTuple):
@@ -20,7 +20,7 @@ class LSTMGradients(NamedTuple):
     dw_x: Array
     dw_h: Array
     db: Array | None
-    dpeephole: Array | None
+    dpeephole: Array | None = None
 
 
 class LSTMStepGradients(NamedTuple):
@@ -42,15 +42,16 @@ def lstm_forward(
     w_h: ArrayLike,
     b: ArrayLike | None,
     *,
-    activation: str = "tanh",
-    recurrent_activation: str = "sigmoid",
+    activation: Activation = "tanh",
+    recurrent_activation: Activation = "sigmoid",
     peephole: ArrayLike | None = None,
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
     keep_cache: bool = True,
     num_threads: int | None = None,
-    **options: Any,
+    memory: str | int | None = None,
+    **options: Unpack[LSTMOptions],
 ) -> tuple[Array, Cache]:
     """A long short-term memory over a sequence.
 
@@ -75,8 +76,8 @@ def lstm_forward(
         The bias.
     activation, recurrent_activation : {"tanh", "relu", "sigmoid", "linear"}
         phi and sigma.
-    peephole : None
-        Peepholes are not built yet.
+    peephole : array_like, (3, H), optional
+        Weights of the cell state on its way to the gates i and f (which see c_{t-1}) and o (which sees c_t).
     lengths, reset_mask, reverse, keep_cache, num_threads
         As for `rnn_forward`; a reset sets the cell state to zero too.
 
@@ -113,13 +114,14 @@ def lstm_forward(
     return _call.forward(
         "lstm", x, {"h0": h0, "c0": c0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
         lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads,
-        options={"peephole": peephole, **options},
+        num_threads=num_threads, memory=memory,
+        options={"peephole": peephole, **options} if peephole is not None or options else {},
     )  # fmt: skip
 
 
 def lstm_backward(
-    dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None, dc: None = None
+    dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None,
+    dc: ArrayLike | None = None,
 ) -> LSTMGradients:
     """Gradients of an LSTM over a sequence, by backpropagation through time.
 
@@ -131,8 +133,8 @@ def lstm_backward(
         What `lstm_forward` returned.
     dh_n, dc_n : array_like, (B, H) or (H,), optional
         Gradients of the loss by the final states ``cache.h_n`` and ``cache.c_n``, on top of `dy`.
-    dc : None
-        A gradient by every c_t is not built yet.
+    dc : array_like, (B, T, H) or (T, H), optional
+        Gradient of the loss by every c_t (``cache.c``).
 
     Returns
     -------
@@ -152,10 +154,8 @@ def lstm_backward(
     >>> dx.shape, dc0.shape, dw_h.shape
     ((2, 5, 3), (2, 4), (4, 16))
     """
-    if dc is not None:
-        raise _check.not_built("lstm_backward(dc=...)", "dc_n takes a gradient by the final cell state")
-    dx, dh0, dc0, dw_x, dw_h, db = _call.backward("lstm", dy, cache, dh_n, dc_n)
-    return LSTMGradients(dx, dh0, dc0, dw_x, dw_h, db, dpeephole=None)
+    g = _call.backward("lstm", dy, cache, dh_n, dc_n, dc)
+    return _call.result(LSTMGradients, (g.dx, g.d_first_h, g.d_first_c, g.dw_x, g.dw_h, g.db), g.of_options)
 
 
 def lstm_step_forward(
@@ -166,9 +166,9 @@ def lstm_step_forward(
     w_h: ArrayLike,
     b: ArrayLike | None,
     *,
-    activation: str = "tanh",
-    recurrent_activation: str = "sigmoid",
-    **options: Any,
+    activation: Activation = "tanh",
+    recurrent_activation: Activation = "sigmoid",
+    **options: Unpack[LSTMOptions],
 ) -> tuple[Array, Array, Cache]:
     """One step of an LSTM, for programs that own their loop.
 
@@ -226,4 +226,5 @@ def lstm_step_backward(dh: ArrayLike | None, dc: ArrayLike | None, cache: Cache)
     >>> fastrnn.lstm_step_backward(np.ones(2), None, cache).dx.shape
     (3,)
     """
-    return LSTMStepGradients(*_call.step_backward("lstm", dh, cache, dc))
+    g = _call.step_backward("lstm", dh, cache, dc)
+    return _call.result(LSTMStepGradients, (g.dx, g.d_first_h, g.d_first_c, g.dw_x, g.dw_h, g.db), g.of_options)

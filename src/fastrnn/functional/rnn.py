@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 from numpy.typing import ArrayLike
 
 from . import _call
 from ._call import Array, Cache
+from ._options import Activation, NormOfSum
 
 
 class RNNGradients(NamedTuple):
@@ -37,13 +38,14 @@ def rnn_forward(
     w_h: ArrayLike,
     b: ArrayLike | None,
     *,
-    activation: str = "tanh",
+    activation: Activation = "tanh",
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
     keep_cache: bool = True,
     num_threads: int | None = None,
-    **options: Any,
+    memory: str | int | None = None,
+    **options: Unpack[NormOfSum],
 ) -> tuple[Array, Cache]:
     """A simple recurrent network over a sequence.
 
@@ -101,7 +103,7 @@ def rnn_forward(
     return _call.forward(
         "rnn", x, {"h0": h0}, w_x, w_h, b, activation=activation, lengths=lengths, reset_mask=reset_mask,
         reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, options=options,
+        num_threads=num_threads, memory=memory, options=options,
     )  # fmt: skip
 
 
@@ -132,8 +134,8 @@ def rnn_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
     >>> gradients.dw_x.round(3), gradients.db.round(3)
     (array([[2.082]]), array([1.372]))
     """
-    dx, dh0, _, dw_x, dw_h, db = _call.backward("rnn", dy, cache, dh_n)
-    return RNNGradients(dx, dh0, dw_x, dw_h, db)
+    g = _call.backward("rnn", dy, cache, dh_n)
+    return _call.result(RNNGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
 
 
 def rnn_step_forward(
@@ -143,8 +145,8 @@ def rnn_step_forward(
     w_h: ArrayLike,
     b: ArrayLike | None,
     *,
-    activation: str = "tanh",
-    **options: Any,
+    activation: Activation = "tanh",
+    **options: Unpack[NormOfSum],
 ) -> tuple[Array, Cache]:
     """One step of a simple RNN, for programs that own their loop.
 
@@ -197,5 +199,5 @@ def rnn_step_backward(dh: ArrayLike, cache: Cache) -> RNNStepGradients:
     >>> fastrnn.rnn_step_backward([1.0], cache).dx.round(4)
     array([0.3932])
     """
-    dx, dh_prev, _, dw_x, dw_h, db = _call.step_backward("rnn", dh, cache)
-    return RNNStepGradients(dx, dh_prev, dw_x, dw_h, db)
+    g = _call.step_backward("rnn", dh, cache)
+    return _call.result(RNNStepGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)

@@ -1,0 +1,160 @@
+/* What options do to rows, whatever the cell: layer norm, masks, mixing of old and new states.
+ *
+ * A row's sums run over its vectors in order, and over the lanes of the last sum in order: they depend on nothing but
+ * the row.
+ */
+
+/* All lanes of the last block that belong to units. */
+INLINE IVEC FN(inside)(fastrnn_size used) {
+    IVEC lanes = {0};
+    for (fastrnn_size lane = 0; lane < W; lane++) lanes[lane] = lane < used ? -1 : 0;
+    return lanes;
+}
+
+INLINE REAL FN(sum_of_lanes)(VEC v) {
+    REAL sum = v[0];
+    for (fastrnn_size lane = 1; lane < W; lane++) sum += v[lane];
+    return sum;
+}
+
+INLINE REAL FN(one_over_root)(REAL x) {
+#if REAL_BITS == 32
+    return 1.0f / __builtin_sqrtf(x);
+#else
+    return 1.0 / __builtin_sqrt(x);
+#endif
+}
+
+/* hat = (v - mean) / sqrt(variance + epsilon).  The variance is that of v - mean: no cancellation. */
+static void FN(norm)(const fastrnn_norm *p) {
+    const fastrnn_size blocks = (p->units + W - 1) / W, vectors = blocks * p->gates;
+    const fastrnn_size whole = p->units % W ? vectors - p->gates : vectors;
+    const IVEC inside = FN(inside)(p->units % W);
+    const REAL count = (REAL)(p->units * p->gates);
+    for (fastrnn_size r = 0; r < p->rows; r++) {
+        const REAL *v = (const REAL *)p->v + r * vectors * W;
+        REAL *hat = (REAL *)p->hat + r * vectors * W;
+        VEC sum = ALL(0), squares = ALL(0);
+        for (fastrnn_size j = 0; j < whole; j++) sum += LOAD(v + j * W);
+        for (fastrnn_size j = whole; j < vectors; j++) sum += (VEC)(inside & (IVEC)LOAD(v + j * W));
+        const VEC mean = ALL(FN(sum_of_lanes)(sum) / count);
+        for (fastrnn_size j = 0; j < whole; j++) {
+            const VEC away = LOAD(v + j * W) - mean;
+            squares += away * away;
+        }
+        for (fastrnn_size j = whole; j < vectors; j++) {
+            const VEC away = (VEC)(inside & (IVEC)(LOAD(v + j * W) - mean));
+            squares += away * away;
+        }
+        const REAL scale = FN(one_over_root)(FN(sum_of_lanes)(squares) / count + (REAL)p->epsilon);
+        for (fastrnn_size j = 0; j < whole; j++) STORE(hat + j * W, (LOAD(v + j * W) - mean) * ALL(scale));
+        for (fastrnn_size j = whole; j < vectors; j++)
+            STORE(hat + j * W, (VEC)(inside & (IVEC)((LOAD(v + j * W) - mean) * ALL(scale))));
+        ((REAL *)p->scale)[r] = scale;
+    }
+}
+
+/* out = (out or add) + hat∘gain */
+static void FN(scale)(const fastrnn_scale *p) {
+    const fastrnn_size blocks = (p->units + W - 1) / W;
+    const REAL *hat = p->hat, *gain = p->gain, *add = p->add;
+    for (fastrnn_size r = 0; r < p->rows; r++)
+        for (fastrnn_size block = 0; block < blocks; block++) {
+            REAL *out = (REAL *)p->out + (r * blocks + block) * p->slots * W;
+            const fastrnn_size at = block * p->gates * W;
+            for (int gate = 0; gate < p->gates; gate++, hat += W) {
+                VEC from = p->accumulate ? LOAD(out + gate * W) : add ? LOAD(add + at + gate * W) : ALL(0);
+                STORE(out + gate * W, from + LOAD(hat) * LOAD(gain + at + gate * W));
+            }
+        }
+}
+
+/* With e = d∘gain:  dv = scale·(e - mean(e) - hat·mean(e∘hat)),  dgain = d∘hat,  dadd = d */
+static void FN(norm_back)(const fastrnn_norm_back *p) {
+    const fastrnn_size blocks = (p->units + W - 1) / W, vectors = blocks * p->gates;
+    const fastrnn_size whole = p->units % W ? vectors - p->gates : vectors;
+    const IVEC inside = FN(inside)(p->units % W);
+    const REAL count = (REAL)(p->units * p->gates), *gain = p->gain;
+    for (fastrnn_size r = 0; r < p->rows; r++) {
+        const REAL *hat = (const REAL *)p->hat + r * vectors * W, *d = (const REAL *)p->d + r * vectors * W;
+        REAL *dv = (REAL *)p->dv + r * vectors * W, *dgain = (REAL *)p->dgain + r * p->extra_stride;
+        REAL *dadd = p->dadd ? (REAL *)p->dadd + r * p->extra_stride : NULL;
+        VEC sum = ALL(0), along = ALL(0);
+        for (fastrnn_size j = 0; j < vectors; j++) { /* hat and gain are zero in the padding, d may be anything finite */
+            const VEC dj = LOAD(d + j * W), hat_j = LOAD(hat + j * W), e = dj * LOAD(gain + j * W);
+            sum += e;
+            along += e * hat_j;
+            STORE(dgain + j * W, dj * hat_j);
+            if (dadd) STORE(dadd + j * W, dj);
+        }
+        const VEC scale = ALL(((const REAL *)p->scale)[r]);
+        const VEC mean = ALL(FN(sum_of_lanes)(sum) / count), mean_along = ALL(FN(sum_of_lanes)(along) / count);
+        for (fastrnn_size j = 0; j < vectors; j++) {
+            const VEC e = LOAD(d + j * W) * LOAD(gain + j * W);
+            const VEC v = scale * (e - mean - LOAD(hat + j * W) * mean_along);
+            STORE(dv + j * W, j < whole ? v : (VEC)(inside & (IVEC)v));
+        }
+    }
+}
+
+/* ---- value by value: rows of n values, of any n ------------------------------------------------------------------- */
+
+/* The vectors of y, the last one perhaps in part: `body` sees `LOADED(p)` of any array and gives y through `RESULT`. */
+#define EACH_VECTOR(n, body)                                                                                           \
+    fastrnn_size i = 0;                                                                                                \
+    for (; i + W <= (n); i += W) {                                                                                     \
+        const fastrnn_size count = W;                                                                                  \
+        body                                                                                                           \
+    }                                                                                                                  \
+    if (i < (n)) {                                                                                                     \
+        const fastrnn_size count = (n) - i;                                                                            \
+        body                                                                                                           \
+    }
+#define PUT(p, v)                                                                                                      \
+    do {                                                                                                               \
+        if (count == W) STORE((REAL *)(p) + i, v);                                                                     \
+        else FN(store_part)((REAL *)(p) + i, v, count);                                                                \
+    } while (0)
+#define GET(p) (count == W ? LOAD((const REAL *)(p) + i) : FN(load_part)((const REAL *)(p) + i, count))
+
+static void FN(multiply)(const void *a, const void *m, void *y, fastrnn_size n) {
+    EACH_VECTOR(n, { PUT(y, GET(a) * GET(m)); })
+}
+
+static void FN(multiply_add)(const void *a, const void *m, void *y, fastrnn_size n) {
+    EACH_VECTOR(n, { PUT(y, GET(y) + GET(a) * GET(m)); })
+}
+
+static void FN(add)(const void *a, void *y, fastrnn_size n) {
+    EACH_VECTOR(n, { PUT(y, GET(y) + GET(a)); })
+}
+
+/* y = m∘a + (1 - m)∘y */
+static void FN(blend)(const void *a, const void *m, fastrnn_size m_step, void *y, fastrnn_size n) {
+    const VEC constant = ALL(*(const REAL *)m);
+    EACH_VECTOR(n, {
+        const VEC share = m_step ? GET(m) : constant;
+        PUT(y, share * GET(a) + (ALL(1) - share) * GET(y));
+    })
+}
+
+/* kept = m∘d,  d = (1 - m)∘d */
+static void FN(blend_back)(const void *m, fastrnn_size m_step, void *d, void *kept, fastrnn_size n) {
+    const VEC constant = ALL(*(const REAL *)m);
+    EACH_VECTOR(n, {
+        const VEC share = m_step ? GET(m) : constant;
+        const VEC all = GET(d);
+        PUT(kept, share * all);
+        PUT(d, (ALL(1) - share) * all);
+    })
+}
+
+/* dx = dy∘phi' */
+static void FN(activate_array_back)(const fastrnn_activation *phi, const void *kept, const void *dy, void *dx,
+                                    fastrnn_size n) {
+    EACH_VECTOR(n, { PUT(dx, FN(activate_back)(phi, GET(kept), GET(dy))); })
+}
+
+#undef EACH_VECTOR
+#undef PUT
+#undef GET
