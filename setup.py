@@ -70,7 +70,9 @@ setup(
     ext_modules=cythonize(
         [
             extension(name)
-            for name in ("_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_engine", "_stepper")
+            for name in (
+                "_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_engine", "_stepper", "_convolution",
+            )
         ],
         include_path=["src"],
         build_dir=f"build/cython-{Cython.__version__}-numpy-{numpy.__version__}",  # C code fits only these

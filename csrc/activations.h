@@ -118,6 +118,23 @@ static void FN(activate_array)(int activation, const void *x, void *y, fastrnn_s
     }
 }
 
+INLINE void FN(activate_back_array_of)(int activation, const REAL *y, const REAL *dy, REAL *dx, fastrnn_size n) {
+    fastrnn_size i = 0;
+    for (; i + W <= n; i += W) STORE(dx + i, FN(activate_back)(activation, LOAD(y + i), LOAD(dy + i)));
+    if (i < n)
+        FN(store_part)
+        (dx + i, FN(activate_back)(activation, FN(load_part)(y + i, n - i), FN(load_part)(dy + i, n - i)), n - i);
+}
+
+static void FN(activate_back_array)(int activation, const void *y, const void *dy, void *dx, fastrnn_size n) {
+    switch (activation) {
+    case FASTRNN_TANH: FN(activate_back_array_of)(FASTRNN_TANH, y, dy, dx, n); break;
+    case FASTRNN_SIGMOID: FN(activate_back_array_of)(FASTRNN_SIGMOID, y, dy, dx, n); break;
+    case FASTRNN_RELU: FN(activate_back_array_of)(FASTRNN_RELU, y, dy, dx, n); break;
+    default: memmove(dx, dy, (size_t)n * sizeof(REAL));
+    }
+}
+
 #undef ROUNDER
 #undef MANTISSA
 #undef EXPONENT_BIAS

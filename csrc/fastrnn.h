@@ -135,6 +135,8 @@ typedef struct {
     void (*add_gram)(const fastrnn_gram *);
     void (*add_column_sums)(const fastrnn_gram *); /* c (n,) += the columns of b */
     void (*activate)(int activation, const void *x, void *y, fastrnn_size n);
+    /* dx = dy·phi'(x), from y = phi(x) */
+    void (*activate_back)(int activation, const void *y, const void *dy, void *dx, fastrnn_size n);
     fastrnn_size (*multiply_add_probe)(fastrnn_size rounds, void *sink); /* sink: W values */
     void (*read_probe)(const void *values, fastrnn_size n, void *sink);
 } fastrnn_kernels;

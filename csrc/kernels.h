@@ -41,6 +41,7 @@ static const fastrnn_kernels FN(kernels) = {
     .add_gram = FN(add_gram),
     .add_column_sums = FN(add_column_sums),
     .activate = FN(activate_array),
+    .activate_back = FN(activate_back_array),
     .multiply_add_probe = FN(multiply_add_probe),
     .read_probe = FN(read_probe),
 };

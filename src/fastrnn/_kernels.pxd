@@ -4,6 +4,7 @@ cimport numpy as cnp
 
 cdef extern from "fastrnn.h" nogil:
     enum:
+        FASTRNN_LINEAR
         FASTRNN_ACTIVATIONS
 
     const char *fastrnn_activation_names[]
@@ -96,6 +97,7 @@ cdef extern from "fastrnn.h" nogil:
         void (*add_gram)(const fastrnn_gram *) noexcept nogil
         void (*add_column_sums)(const fastrnn_gram *) noexcept nogil
         void (*activate)(int activation, const void *x, void *y, Py_ssize_t n) noexcept nogil
+        void (*activate_back)(int activation, const void *y, const void *dy, void *dx, Py_ssize_t n) noexcept nogil
         Py_ssize_t (*multiply_add_probe)(Py_ssize_t rounds, void *sink) noexcept nogil
         void (*read_probe)(const void *values, Py_ssize_t n, void *sink) noexcept nogil
 

@@ -1,0 +1,544 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Convolutions along time, over the kernels' packed products.
+
+Letters: B batch, T steps, C channels, F filters, K taps, all of one group; a row of x has `groups`·C values.
+
+    y[b, o] = phi(start + x[b, o·stride - left]·w[0] + x[b, o·stride + dilation - left]·w[1] + ...)
+
+Steps of x before the first and behind the last are padding: 0, and so left out.  Nothing is copied to be multiplied:
+side by side in memory, the K steps that an output sees are one row of a matrix (its rows overlap), and the sum above is
+one product of depth K·C.  Where the steps are not side by side, or some are padding, each tap is a product that starts
+from the sum so far; the order of the sum is the same, tap by tap and channel by channel, and so are the bits.
+
+The gradient by x is made of convolutions of the gradient by y (`_input_gradient`), that by w of products aᵀ·b.
+
+Arguments arrive checked.  The members of a team share outputs (gradients: rows of w), and no sum depends on who
+computes it.
+"""
+
+cimport numpy as cnp
+from libc.string cimport memcpy, memset
+
+from ._cache cimport padded_to
+from ._kernels cimport *
+from ._memory cimport Memory, reserve, take
+from ._schedule cimport data_of
+from ._share cimport interrupted, raise_signal
+
+import math
+
+import numpy as np
+
+cnp.import_array()
+
+cdef enum:
+    CHUNK = 32 << 10         # bytes of sums that are worked on at once: they stay in the nearest cache
+    GRADIENT_CHUNK = 512 << 10  # bytes of gradients of phi's argument, in whole rows of the batch: in the second-level cache
+    TASK_COST = 10_000_000   # multiplications a member must have to be worth waking
+    ROUND_COST = 50_000_000  # multiplications after which a look is taken at interrupts
+
+
+cdef struct Convolution:
+    const fastrnn_kernels *kernels
+    Py_ssize_t size                          # bytes of a value
+    Py_ssize_t groups, channels, filters     # C and F of one group
+    Py_ssize_t padded                        # F filled up to whole vectors
+    Py_ssize_t taps, stride, dilation, left
+    Py_ssize_t time, outputs                 # steps of a row of x; sums for it
+    Py_ssize_t y_time, y_first, y_step       # steps of a row of y; output o is its step y_first + o·y_step
+    bint side_by_side                        # whether the steps that an output sees are
+    int activation                           # phi, where y_step is 1
+    const char *x      # (B, T, groups·C)
+    const char *w      # (groups,) packed (K·C, F)
+    const char *start  # (groups, padded)
+    char *y            # (B, y_time, groups·F)
+
+
+# ---- which outputs ---------------------------------------------------------------------------------------------------
+
+cdef Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return (a + b - 1) // b if a > 0 else -(-a // b)
+
+
+cdef struct Range:
+    Py_ssize_t first, last
+
+
+cdef Range seen_by(const Convolution *p, Py_ssize_t tap, Range outputs) noexcept nogil:
+    """Those of some outputs whose tap meets a true step of x: 0 <= o·stride + tap·dilation - left < T."""
+    cdef Py_ssize_t shift = p.left - tap * p.dilation
+    outputs.first = max(outputs.first, ceil_div(shift, p.stride))
+    outputs.last = max(min(outputs.last, ceil_div(p.time + shift, p.stride)), outputs.first)
+    return outputs
+
+
+cdef Range inside(const Convolution *p, Range outputs) noexcept nogil:
+    """Those of some outputs that see true steps only, side by side."""
+    cdef Range inner = outputs
+    if p.side_by_side:
+        inner = seen_by(p, p.taps - 1, seen_by(p, 0, inner))
+    if not p.side_by_side or inner.first >= inner.last:
+        inner.first = inner.last = outputs.last
+    return inner
+
+
+# ---- sums ------------------------------------------------------------------------------------------------------------
+
+cdef void add_taps(const Convolution *p, const char *x, Py_ssize_t group, Py_ssize_t tap, Py_ssize_t count,
+                   Range outputs, const char *start, Py_ssize_t start_stride, char *out,
+                   Py_ssize_t out_stride) noexcept nogil:
+    """out (outputs, F) = start + windows (outputs, count·C) · w (count·C, F), of `count` taps, all or one."""
+    cdef fastrnn_product product
+    cdef Py_ssize_t width = p.kernels.width, depth = p.taps * p.channels, vectors = p.padded // width, done
+    cdef Py_ssize_t row = p.groups * p.channels, panel = p.kernels.panel_vectors(1)
+    if outputs.first >= outputs.last:
+        return
+    product.rows, product.depth, product.panel = outputs.last - outputs.first, count * p.channels, panel
+    product.a = x + ((outputs.first * p.stride + tap * p.dilation - p.left) * row + group * p.channels) * p.size
+    product.a_stride, product.first = p.stride * row, 0
+    product.start_stride, product.start_panel = start_stride, panel * width
+    product.out_stride, product.out_panel = out_stride, panel * width
+    product.w, product.start, product.out = p.w + group * depth * p.padded * p.size, start, out
+    product.vectors = product.last = vectors
+    if count == p.taps:
+        p.kernels.product(&product)
+        return
+    done = 0
+    while done < vectors:  # within each panel the tap's rows of w lie together
+        product.vectors = product.last = min(panel, vectors - done)
+        product.w = p.w + (group * depth * p.padded
+                           + (done * depth + tap * p.channels * product.vectors) * width) * p.size
+        product.start, product.out = start + done * width * p.size, out + done * width * p.size
+        p.kernels.product(&product)
+        done += panel
+
+
+cdef void sum_tap_by_tap(const Convolution *p, const char *x, Py_ssize_t group, Range outputs, char *out,
+                         Py_ssize_t out_stride) noexcept nogil:
+    """out (outputs, F): the first tap starts from `start`, each other from the sum so far; padding is left out."""
+    cdef const char *start = p.start + group * p.padded * p.size
+    cdef Range seen = outputs
+    cdef Py_ssize_t o, tap, row = out_stride * p.size
+    if p.taps:
+        seen = seen_by(p, 0, outputs)
+    if p.taps == 0 or seen.first >= seen.last:
+        seen.first = seen.last = outputs.last
+    for o in range(outputs.first, seen.first):
+        memcpy(out + (o - outputs.first) * row, start, p.padded * p.size)
+    for o in range(seen.last, outputs.last):
+        memcpy(out + (o - outputs.first) * row, start, p.padded * p.size)
+    for tap in range(p.taps):
+        seen = seen_by(p, tap, outputs)
+        place = out + (seen.first - outputs.first) * row
+        if tap == 0:
+            add_taps(p, x, group, tap, 1, seen, start, 0, place, out_stride)
+        else:
+            add_taps(p, x, group, tap, 1, seen, place, out_stride, place, out_stride)
+
+
+cdef void sum_outputs(const Convolution *p, const char *x, Py_ssize_t group, Range outputs, char *out,
+                      Py_ssize_t out_stride) noexcept nogil:
+    """out (outputs, F), for one row of the batch and one group"""
+    cdef Range inner = inside(p, outputs), before, behind
+    before.first, before.last, behind.first, behind.last = outputs.first, inner.first, inner.last, outputs.last
+    if before.first < before.last:
+        sum_tap_by_tap(p, x, group, before, out, out_stride)
+    add_taps(p, x, group, 0, p.taps, inner, p.start + group * p.padded * p.size, 0,
+             out + (inner.first - outputs.first) * out_stride * p.size, out_stride)
+    if behind.first < behind.last:
+        sum_tap_by_tap(p, x, group, behind, out + (behind.first - outputs.first) * out_stride * p.size, out_stride)
+
+
+cdef void convolve(const Convolution *p, Py_ssize_t first, Py_ssize_t last, char *buffer) noexcept nogil:
+    """Outputs `first` to before `last`, counted over the whole batch; `buffer` holds `buffer_bytes`.
+
+    Filters that fill whole vectors are summed in y itself, others in the buffer.
+    """
+    cdef bint direct = p.padded == p.filters
+    cdef Py_ssize_t row, group, o, chunk = max(CHUNK // (p.padded * p.size), 1)
+    cdef Py_ssize_t x_row = p.time * p.groups * p.channels * p.size
+    cdef Py_ssize_t y_step = p.groups * p.filters * p.size, stride = p.y_step * p.groups * p.filters
+    cdef Range outputs
+    cdef char *y
+    while first < last:
+        row = first // p.outputs
+        outputs.first = first - row * p.outputs
+        outputs.last = min(outputs.first + min(chunk, last - first), p.outputs)
+        for group in range(p.groups):
+            y = p.y + ((row * p.y_time + p.y_first + outputs.first * p.y_step) * p.groups + group) * p.filters * p.size
+            if direct:
+                sum_outputs(p, p.x + row * x_row, group, outputs, y, stride)
+            else:
+                sum_outputs(p, p.x + row * x_row, group, outputs, buffer, p.padded)
+                for o in range(outputs.last - outputs.first):
+                    memcpy(y + o * p.y_step * y_step, buffer + o * p.padded * p.size, p.filters * p.size)
+        if p.activation != FASTRNN_LINEAR:
+            y = p.y + (row * p.y_time + outputs.first) * y_step
+            p.kernels.activate(p.activation, y, y, (outputs.last - outputs.first) * p.groups * p.filters)
+        first += outputs.last - outputs.first
+
+
+cdef Py_ssize_t buffer_bytes(const Convolution *p) noexcept nogil:
+    return max(CHUNK, p.padded * p.size)
+
+
+cdef int members_for(const Convolution *p, Py_ssize_t batch, int most) noexcept nogil:
+    """How many members a call is worth."""
+    cdef Py_ssize_t cost = batch * p.outputs * p.taps * p.channels * p.filters * p.groups
+    return <int>min(1 + cost // TASK_COST, most)
+
+
+# ---- weights ---------------------------------------------------------------------------------------------------------
+
+cdef size_t packed_bytes(const Convolution *p) noexcept nogil:
+    """Of the packed weights of all groups."""
+    return p.groups * p.taps * p.channels * p.padded * p.size
+
+
+cdef void pack_groups(const Convolution *p, const char *w, char *packed) noexcept nogil:
+    """w (groups, K·C, F) -> panels of each group"""
+    cdef fastrnn_pack pack
+    cdef Py_ssize_t group, depth = p.taps * p.channels
+    pack.rows, pack.units, pack.gates = depth, p.filters, 1
+    for group in range(p.groups):
+        pack.w = w + group * depth * p.filters * p.size
+        pack.packed = packed + group * depth * p.padded * p.size
+        p.kernels.pack(&pack)
+
+
+cdef void set_start(const Convolution *p, const char *b, char *start) noexcept nogil:
+    """The bias (groups·F,), or zeros, as the sums start from it"""
+    cdef Py_ssize_t group
+    memset(start, 0, p.groups * p.padded * p.size)
+    if b != NULL:
+        for group in range(p.groups):
+            memcpy(start + group * p.padded * p.size, b + group * p.filters * p.size, p.filters * p.size)
+
+
+def _by_group(w, groups):
+    """w (K, C, groups·F) as (groups, K·C, F)"""
+    taps, channels, filters = w.shape
+    if groups == 1:
+        return w.reshape(1, taps * channels, filters)
+    apart = w.reshape(taps, channels, groups, filters // groups).transpose(2, 0, 1, 3)
+    return np.ascontiguousarray(apart).reshape(groups, taps * channels, filters // groups)
+
+
+def _transposed_by_group(w, groups, taps):
+    """Some taps of w (K, C, groups·F), last tap first, each transposed: (groups, K·F, C)"""
+    channels, filters = w.shape[1], w.shape[2] // groups
+    apart = w[taps][::-1].reshape(-1, channels, groups, filters).transpose(2, 0, 3, 1)
+    return np.ascontiguousarray(apart).reshape(groups, -1, channels)
+
+
+# ---- forward ---------------------------------------------------------------------------------------------------------
+
+cdef class Cache:
+    """What the backward pass of a convolution needs.
+
+    x, w and y are not copied: do not change them between a forward pass and its backward pass.
+    """
+    cdef readonly object x, w
+    cdef object y  # None: phi is linear
+    cdef readonly tuple y_shape
+    cdef readonly bint single_instance, has_bias
+    cdef readonly int num_threads
+    cdef Convolution convolution  # without its pointers
+
+    def __init__(self):
+        raise TypeError("a cache is made by a forward function, not by hand")
+
+
+cdef struct Forward:
+    Convolution convolution
+    Py_ssize_t total, round_outputs
+    fastrnn_barrier barrier
+    double next_look  # for interrupts
+    bint[2] stop      # of rounds in turn: a member may still have to read the last round's when this one's is set
+    char *buffers     # one for each member
+
+
+cdef void forward_task(void *context, int member, int members) noexcept nogil:
+    """A member's part of the outputs, round by round."""
+    cdef Forward *p = <Forward *>context
+    cdef Py_ssize_t start = 0, count
+    cdef int turn = 0
+    while start < p.total:
+        if member == 0:
+            p.stop[turn] = interrupted(&p.next_look)
+        count = min(p.round_outputs, p.total - start)
+        convolve(&p.convolution, start + count * member // members, start + count * (member + 1) // members,
+                 p.buffers + member * buffer_bytes(&p.convolution))
+        fastrnn_barrier_wait(&p.barrier, members)
+        if p.stop[turn]:
+            return
+        turn = 1 - turn
+        start += count
+
+
+def forward(cnp.ndarray x, cnp.ndarray w, b, Py_ssize_t outputs, Py_ssize_t stride=1, Py_ssize_t dilation=1,
+            Py_ssize_t left=0, Py_ssize_t groups=1, int activation=0, bint single_instance=False, int num_threads=1):
+    """phi(b + x * w): x (B, T, groups·C), w (K, C, groups·F), b (groups·F,) or None give y (B, outputs, groups·F).
+
+    Output o sees steps o·stride + k·dilation - left; those that are none are padding.  Returns y and the cache.
+    """
+    cdef Forward p
+    cdef Convolution *c = &p.convolution
+    cdef Cache cache = Cache.__new__(Cache)
+    cdef Memory work
+    cdef size_t total = 0
+    memset(&p, 0, sizeof(p))
+    c.kernels, c.size = kernels_for(x), x.itemsize
+    c.groups, c.channels, c.filters = groups, w.shape[1], w.shape[2] // groups
+    c.padded, c.taps = padded_to(c.kernels, c.filters), w.shape[0]
+    c.stride, c.dilation, c.left, c.time, c.outputs = stride, dilation, left, x.shape[1], outputs
+    c.y_time, c.y_first, c.y_step, c.activation = outputs, 0, 1, activation
+    c.side_by_side = c.taps == 1 or (dilation == 1 and groups == 1)
+    y = np.empty((x.shape[0], outputs, w.shape[2]), x.dtype)
+
+    cdef int members = members_for(c, x.shape[0], num_threads)
+    cdef size_t at_w = reserve(&total, packed_bytes(c)), at_start = reserve(&total, groups * c.padded * c.size)
+    cdef size_t at_buffers = reserve(&total, members * buffer_bytes(c))
+    work = take(total)
+    by_group = _by_group(w, groups)
+    c.x, c.y, c.w, c.start = data_of(x), data_of(y), work.data + at_w, work.data + at_start
+    p.buffers, p.total = work.data + at_buffers, x.shape[0] * outputs
+    p.round_outputs = max(ROUND_COST // (c.taps * c.channels * c.filters * groups), members)
+    cdef char *w_user = data_of(by_group)
+    cdef char *b_user = data_of(b)
+    with nogil:
+        pack_groups(c, w_user, work.data + at_w)
+        set_start(c, b_user, work.data + at_start)
+        fastrnn_team_run(forward_task, &p, members)
+    if p.stop[0] or p.stop[1]:
+        raise_signal()
+
+    cache.x, cache.w, cache.y, cache.y_shape = x, w, None if activation == FASTRNN_LINEAR else y, y.shape
+    cache.convolution = p.convolution
+    cache.single_instance, cache.has_bias, cache.num_threads = single_instance, b is not None, num_threads
+    return y[0] if single_instance else y, cache
+
+
+# ---- backward --------------------------------------------------------------------------------------------------------
+
+cdef struct Backward:
+    Convolution convolution
+    Convolution *inputs   # dx in so many parts: steps of x that are `stride` apart see the same taps
+    Py_ssize_t input_parts
+    Py_ssize_t batch, round_rows
+    fastrnn_barrier barrier
+    double next_look
+    bint[2] stop
+    const char *kept      # y, or NULL if phi is linear
+    const char *dy        # (B, outputs, groups·F)
+    char *da              # the same of a round: the gradient by phi's argument, if phi is not linear
+    char *da_padded       # and filled up: (rows, groups·padded), if whole vectors do not do it
+    char *dx
+    char *dw              # (K·C, groups·padded)
+    char *db              # (groups·padded,)
+    char *buffers
+    size_t buffer
+
+
+cdef void argument_gradients(Backward *p, Py_ssize_t start, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """da = dy·phi' of outputs `first` to before `last` of the batch; the round begins with output `start`."""
+    cdef const Convolution *c = &p.convolution
+    cdef Py_ssize_t width = c.groups * c.filters, row, group
+    cdef const char *da = p.dy + first * width * c.size
+    cdef char *to
+    if p.kept != NULL:
+        to = p.da + (first - start) * width * c.size
+        c.kernels.activate_back(c.activation, p.kept + first * width * c.size, da, to, (last - first) * width)
+        da = to
+    if c.padded == c.filters:
+        return
+    for row in range((last - first) * c.groups):
+        to = p.da_padded + ((first - start) * c.groups + row) * c.padded * c.size
+        memcpy(to, da + row * c.filters * c.size, c.filters * c.size)
+        memset(to + c.filters * c.size, 0, (c.padded - c.filters) * c.size)
+
+
+cdef void add_gram(const Backward *p, const char *x, const char *da, Py_ssize_t group, Range rows, Range outputs,
+                   Py_ssize_t tap) noexcept nogil:
+    """dw (rows, F) += windowsᵀ (rows, outputs) · da (outputs, F), for rows of w whose first tap is `tap`."""
+    cdef const Convolution *c = &p.convolution
+    cdef fastrnn_gram product
+    cdef Py_ssize_t row = c.groups * c.channels, wide = c.groups * c.padded
+    if outputs.first >= outputs.last or rows.first >= rows.last:
+        return
+    product.rows, product.m, product.n, product.stride = outputs.last - outputs.first, rows.last - rows.first, \
+        c.padded, wide
+    product.a = x + ((outputs.first * c.stride + tap * c.dilation - c.left) * row + group * c.channels
+                     + rows.first - tap * c.channels) * c.size
+    product.a_stride = c.stride * row
+    product.b = da + (outputs.first * wide + group * c.padded) * c.size
+    product.c = p.dw + (rows.first * wide + group * c.padded) * c.size
+    c.kernels.add_gram(&product)
+
+
+cdef void weight_gradients(const Backward *p, const char *x, const char *da, Range rows) noexcept nogil:
+    """What a row of the batch, da (outputs, groups·padded), adds to some of the K·C rows of dw."""
+    cdef const Convolution *c = &p.convolution
+    cdef Range every, inner, seen, of_tap, part
+    cdef Py_ssize_t group, tap
+    every.first, every.last = 0, c.outputs
+    inner = inside(c, every)
+    for group in range(c.groups):
+        add_gram(p, x, da, group, rows, inner, 0)
+        for tap in range(rows.first // c.channels, ceil_div(rows.last, c.channels)):
+            of_tap.first = max(rows.first, tap * c.channels)
+            of_tap.last = min(rows.last, (tap + 1) * c.channels)
+            seen = seen_by(c, tap, every)
+            part.first, part.last = seen.first, min(seen.last, inner.first)
+            add_gram(p, x, da, group, of_tap, part, tap)
+            part.first, part.last = max(seen.first, inner.last), seen.last
+            add_gram(p, x, da, group, of_tap, part, tap)
+
+
+cdef void input_gradients(const Backward *p, const char *da, Py_ssize_t first_row, Py_ssize_t rows, int member,
+                          int members) noexcept nogil:
+    """A member's share of dx for some rows of the batch."""
+    cdef Convolution part
+    cdef Py_ssize_t i, total
+    for i in range(p.input_parts):
+        part = p.inputs[i]
+        part.x, part.y = da, p.dx + first_row * part.y_time * part.groups * part.filters * part.size
+        total = rows * part.outputs
+        convolve(&part, total * member // members, total * (member + 1) // members, p.buffers + member * p.buffer)
+
+
+cdef void bias_gradients(const Backward *p, const char *da, Py_ssize_t outputs) noexcept nogil:
+    """db (groups·F,) += the columns of da (outputs, groups·F)"""
+    cdef fastrnn_gram sums
+    sums.rows, sums.n = outputs, p.convolution.groups * p.convolution.padded
+    sums.stride, sums.b, sums.c = sums.n, da, p.db
+    p.convolution.kernels.add_column_sums(&sums)
+
+
+cdef void backward_task(void *context, int member, int members) noexcept nogil:
+    """A member's part of the backward pass: rounds of some rows of the batch."""
+    cdef Backward *p = <Backward *>context
+    cdef const Convolution *c = &p.convolution
+    cdef Py_ssize_t row = 0, rows, outputs, start, i, depth = c.taps * c.channels
+    cdef Py_ssize_t x_row = c.time * c.groups * c.channels * c.size
+    cdef const char *da
+    cdef const char *da_padded
+    cdef Range share
+    cdef int turn = 0
+    share.first, share.last = depth * member // members, depth * (member + 1) // members
+    while row < p.batch:
+        if member == 0:
+            p.stop[turn] = interrupted(&p.next_look)
+        rows = min(p.round_rows, p.batch - row)
+        start, outputs = row * c.outputs, rows * c.outputs
+        argument_gradients(p, start, start + outputs * member // members, start + outputs * (member + 1) // members)
+        fastrnn_barrier_wait(&p.barrier, members)
+        if p.stop[turn]:
+            return
+        turn = 1 - turn
+        da, da_padded = p.da, p.da_padded
+        if p.kept == NULL:
+            da = p.dy + start * c.groups * c.filters * c.size
+        if c.padded == c.filters:
+            da_padded = da
+        input_gradients(p, da, row, rows, member, members)
+        for i in range(rows):
+            weight_gradients(p, c.x + (row + i) * x_row, da_padded + i * c.outputs * c.groups * c.padded * c.size, share)
+        if member == members - 1:
+            bias_gradients(p, da_padded, outputs)
+        fastrnn_barrier_wait(&p.barrier, members)
+        row += rows
+
+
+cdef list _input_parts(const Convolution *p, w, Convolution *parts):
+    """The convolutions of da that make up dx; returns their weights, one for each.
+
+    Step t of x is seen by output o through tap k if t = o·s + k·d - left.  With t + left = q·s + j, the taps of t are
+    those with k·d = j modulo s: k = k0, k0 + s/g, k0 + 2s/g, ... for g = gcd(s, d), and through the i-th of them
+    o = q - (k0·d - j)/s - i·d/g.  So all steps of the same j are one convolution with a stride of 1, whose first tap
+    is the last of these.
+    """
+    cdef Convolution *part
+    cdef Py_ssize_t j, first, early
+    weights = []
+    divisor = math.gcd(p.stride, p.dilation)
+    for j in range(p.stride):
+        part = &parts[j]
+        first = (j - p.left) % p.stride  # Python's modulo is wanted: the first t >= 0
+        if first < 0:
+            first += p.stride
+        taps = [k for k in range(p.taps) if (k * p.dilation - j) % p.stride == 0]
+        early = (first + p.left - j) // p.stride - ((taps[0] * p.dilation - j) // p.stride if taps else 0)
+        part[0] = p[0]
+        part.channels, part.filters = p.filters, p.channels
+        part.padded, part.taps = padded_to(p.kernels, p.channels), len(taps)
+        part.stride, part.dilation = 1, p.dilation // divisor
+        part.left = (part.taps - 1) * part.dilation - early
+        part.time, part.y_time, part.y_first, part.y_step = p.outputs, p.time, first, p.stride
+        part.outputs = ceil_div(p.time - first, p.stride)
+        part.activation = FASTRNN_LINEAR
+        part.side_by_side = part.taps == 1 or (part.taps > 1 and part.dilation == 1 and p.groups == 1)
+        weights.append(_transposed_by_group(w, p.groups, taps))
+    return weights
+
+
+def backward(Cache cache, cnp.ndarray dy, int num_threads=1):
+    """dx (B, T, groups·C), dw (K, C, groups·F) and db (groups·F,) from dy (B, outputs, groups·F)"""
+    cdef Backward p
+    cdef Convolution *c = &p.convolution
+    cdef Memory work, parts
+    cdef size_t total = 0, zeroed
+    cdef Py_ssize_t i, batch = cache.x.shape[0]
+    memset(&p, 0, sizeof(p))
+    c[0] = cache.convolution
+    cdef int members = members_for(c, batch, num_threads)
+    cdef Py_ssize_t wide = c.groups * c.padded * c.size, da_row = c.outputs * c.groups * c.filters * c.size
+    dx = np.empty(cache.x.shape, dy.dtype)
+
+    p.batch, p.round_rows = batch, max(GRADIENT_CHUNK // da_row, 1)
+    p.input_parts = c.stride
+    parts = take(c.stride * sizeof(Convolution))
+    p.inputs = <Convolution *>parts.data
+    weights = _input_parts(c, cache.w, p.inputs)
+    p.buffer = buffer_bytes(&p.inputs[0])
+    cdef Py_ssize_t rows = min(p.round_rows, batch) * c.outputs
+    cdef bint pads = c.padded != c.filters
+    cdef size_t at_dw = reserve(&total, c.taps * c.channels * wide)  # these three begin at zero
+    cdef size_t at_db = reserve(&total, wide)
+    cdef size_t at_zeros = reserve(&total, c.groups * p.inputs[0].padded * c.size)
+    zeroed = total
+    cdef size_t at_da = reserve(&total, 0 if cache.y is None else rows * c.groups * c.filters * c.size)
+    cdef size_t at_padded = reserve(&total, rows * wide if pads else 0)
+    cdef size_t at_buffers = reserve(&total, members * p.buffer)
+    cdef size_t at_w = total
+    for i in range(p.input_parts):
+        reserve(&total, packed_bytes(&p.inputs[i]))
+    work = take(total)
+
+    c.x, c.w, c.start, c.y = data_of(cache.x), NULL, NULL, NULL
+    p.kept, p.dy, p.dx = data_of(cache.y), data_of(dy), data_of(dx)
+    p.da, p.da_padded, p.buffers = work.data + at_da, work.data + at_padded, work.data + at_buffers
+    p.dw, p.db = work.data + at_dw, work.data + at_db
+    for i in range(p.input_parts):
+        p.inputs[i].w, p.inputs[i].start = work.data + at_w, work.data + at_zeros
+        pack_groups(&p.inputs[i], data_of(weights[i]), work.data + at_w)
+        reserve(&at_w, packed_bytes(&p.inputs[i]))
+    with nogil:
+        memset(work.data, 0, zeroed)
+        fastrnn_team_run(backward_task, &p, members)
+    if p.stop[0] or p.stop[1]:
+        raise_signal()
+
+    dw = _user_columns(c, p.dw, c.taps * c.channels, dy.dtype).reshape(cache.w.shape)
+    db = _user_columns(c, p.db, 1, dy.dtype)[0] if cache.has_bias else None
+    return dx[0] if cache.single_instance else dx, dw, db
+
+
+cdef _user_columns(const Convolution *p, const char *padded, Py_ssize_t rows, dtype):
+    """A user's (rows, groups·F) matrix from (rows, groups·padded)."""
+    cdef cnp.ndarray out = np.empty((rows, p.groups * p.filters), dtype)
+    cdef char *to = data_of(out)
+    cdef Py_ssize_t r
+    for r in range(rows * p.groups):
+        memcpy(to + r * p.filters * p.size, padded + r * p.padded * p.size, p.filters * p.size)
+    return out
