@@ -10,7 +10,7 @@ side by side in memory, the K steps that an output sees are one row of a matrix 
 one product of depth K·C.  Where the steps are not side by side, or some are padding, each tap is a product that starts
 from the sum so far; the order of the sum is the same, tap by tap and channel by channel, and so are the bits.
 
-The gradient by x is made of convolutions of the gradient by y (`_input_gradient`), that by w of products aᵀ·b.
+The gradient by x is made of convolutions of the gradient by y (`set_input_part`), that by w of products aᵀ·b.
 
 Arguments arrive checked.  The members of a team share outputs (gradients: rows of w), and no sum depends on who
 computes it.
@@ -24,8 +24,6 @@ from ._kernels cimport *
 from ._memory cimport Memory, reserve, take
 from ._schedule cimport data_of
 from ._share cimport interrupted, raise_signal
-
-import math
 
 import numpy as np
 
@@ -52,6 +50,10 @@ cdef struct Convolution:
     const char *w      # (groups,) packed (K·C, F)
     const char *start  # (groups, padded)
     char *y            # (B, y_time, groups·F)
+
+
+cdef bint is_side_by_side(const Convolution *p) noexcept nogil:
+    return p.taps == 1 or (p.taps > 1 and p.dilation == 1 and p.groups == 1)
 
 
 # ---- which outputs ---------------------------------------------------------------------------------------------------
@@ -224,13 +226,6 @@ def _by_group(w, groups):
     return np.ascontiguousarray(apart).reshape(groups, taps * channels, filters // groups)
 
 
-def _transposed_by_group(w, groups, taps):
-    """Some taps of w (K, C, groups·F), last tap first, each transposed: (groups, K·F, C)"""
-    channels, filters = w.shape[1], w.shape[2] // groups
-    apart = w[taps][::-1].reshape(-1, channels, groups, filters).transpose(2, 0, 3, 1)
-    return np.ascontiguousarray(apart).reshape(groups, -1, channels)
-
-
 # ---- forward ---------------------------------------------------------------------------------------------------------
 
 cdef class Cache:
@@ -293,7 +288,7 @@ def forward(cnp.ndarray x, cnp.ndarray w, b, Py_ssize_t outputs, Py_ssize_t stri
     c.padded, c.taps = padded_to(c.kernels, c.filters), w.shape[0]
     c.stride, c.dilation, c.left, c.time, c.outputs = stride, dilation, left, x.shape[1], outputs
     c.y_time, c.y_first, c.y_step, c.activation = outputs, 0, 1, activation
-    c.side_by_side = c.taps == 1 or (dilation == 1 and groups == 1)
+    c.side_by_side = is_side_by_side(c)
     y = np.empty((x.shape[0], outputs, w.shape[2]), x.dtype)
 
     cdef int members = members_for(c, x.shape[0], num_threads)
@@ -321,10 +316,15 @@ def forward(cnp.ndarray x, cnp.ndarray w, b, Py_ssize_t outputs, Py_ssize_t stri
 
 # ---- backward --------------------------------------------------------------------------------------------------------
 
+cdef struct InputPart:  # steps of dx that are `stride` apart: they are seen through the same taps
+    Convolution convolution
+    Py_ssize_t last_tap, tap_step  # of these taps
+
+
 cdef struct Backward:
     Convolution convolution
-    Convolution *inputs   # dx in so many parts: steps of x that are `stride` apart see the same taps
-    Py_ssize_t input_parts
+    InputPart *inputs     # `parts` of them make up dx
+    Py_ssize_t parts
     Py_ssize_t batch, round_rows
     fastrnn_barrier barrier
     double next_look
@@ -400,8 +400,8 @@ cdef void input_gradients(const Backward *p, const char *da, Py_ssize_t first_ro
     """A member's share of dx for some rows of the batch."""
     cdef Convolution part
     cdef Py_ssize_t i, total
-    for i in range(p.input_parts):
-        part = p.inputs[i]
+    for i in range(p.parts):
+        part = p.inputs[i].convolution
         part.x, part.y = da, p.dx + first_row * part.y_time * part.groups * part.filters * part.size
         total = rows * part.outputs
         convolve(&part, total * member // members, total * (member + 1) // members, p.buffers + member * p.buffer)
@@ -450,36 +450,66 @@ cdef void backward_task(void *context, int member, int members) noexcept nogil:
         row += rows
 
 
-cdef list _input_parts(const Convolution *p, w, Convolution *parts):
-    """The convolutions of da that make up dx; returns their weights, one for each.
+cdef void set_input_part(const Convolution *p, Py_ssize_t first_step, InputPart *part) noexcept nogil:
+    """The convolution of da that gives each stride-th step of dx, from `first_step` on.
 
-    Step t of x is seen by output o through tap k if t = o·s + k·d - left.  With t + left = q·s + j, the taps of t are
-    those with k·d = j modulo s: k = k0, k0 + s/g, k0 + 2s/g, ... for g = gcd(s, d), and through the i-th of them
-    o = q - (k0·d - j)/s - i·d/g.  So all steps of the same j are one convolution with a stride of 1, whose first tap
-    is the last of these.
+    Step t is seen by output o through tap k if t + left = o·s + k·d.  With t + left = q·s + j, 0 <= j < s, the taps of
+    t are those with k·d = j modulo s, which are s/g apart for g = gcd(s, d); and through the i-th of them
+    o = q - (k_0·d - j)/s - i·d/g.  All these steps have the same j.  So they are one convolution with a stride of 1,
+    whose first tap is the last of these.
     """
-    cdef Convolution *part
-    cdef Py_ssize_t j, first, early
-    weights = []
-    divisor = math.gcd(p.stride, p.dilation)
-    for j in range(p.stride):
-        part = &parts[j]
-        first = (j - p.left) % p.stride  # Python's modulo is wanted: the first t >= 0
-        if first < 0:
-            first += p.stride
-        taps = [k for k in range(p.taps) if (k * p.dilation - j) % p.stride == 0]
-        early = (first + p.left - j) // p.stride - ((taps[0] * p.dilation - j) // p.stride if taps else 0)
-        part[0] = p[0]
-        part.channels, part.filters = p.filters, p.channels
-        part.padded, part.taps = padded_to(p.kernels, p.channels), len(taps)
-        part.stride, part.dilation = 1, p.dilation // divisor
-        part.left = (part.taps - 1) * part.dilation - early
-        part.time, part.y_time, part.y_first, part.y_step = p.outputs, p.time, first, p.stride
-        part.outputs = ceil_div(p.time - first, p.stride)
-        part.activation = FASTRNN_LINEAR
-        part.side_by_side = part.taps == 1 or (part.taps > 1 and part.dilation == 1 and p.groups == 1)
-        weights.append(_transposed_by_group(w, p.groups, taps))
-    return weights
+    cdef Convolution *c = &part.convolution
+    cdef Py_ssize_t early = (first_step + p.left) // p.stride, j = (first_step + p.left) % p.stride, tap
+    c[0] = p[0]
+    c.taps, part.last_tap, part.tap_step = 0, 0, 0
+    for tap in range(p.taps):
+        if (tap * p.dilation - j) % p.stride == 0:
+            if c.taps == 0:
+                early -= (tap * p.dilation - j) // p.stride
+            elif c.taps == 1:
+                part.tap_step = tap - part.last_tap
+            c.taps, part.last_tap = c.taps + 1, tap
+    c.channels, c.filters, c.padded = p.filters, p.channels, padded_to(p.kernels, p.channels)
+    c.stride, c.dilation = 1, part.tap_step * p.dilation // p.stride if c.taps > 1 else 1
+    c.left = (c.taps - 1) * c.dilation - early
+    c.time, c.y_time, c.y_first, c.y_step = p.outputs, p.time, first_step, p.stride
+    c.outputs, c.activation = ceil_div(p.time - first_step, p.stride), FASTRNN_LINEAR
+    c.side_by_side = is_side_by_side(c)
+
+
+cdef void pack_flipped(const InputPart *part, const Convolution *p, const char *w, char *packed) noexcept nogil:
+    """w (groups, K·C, F) -> panels (K'·F, C) of each group: the part's taps, last one first, each transposed.
+
+    A tap is packed with its F filled up; the next one goes over what is too much.
+    """
+    cdef const Convolution *c = &part.convolution
+    cdef fastrnn_pack pack
+    cdef Py_ssize_t width = c.kernels.width, columns = c.kernels.panel_vectors(1) * width, group, first, i, tap
+    pack.units, pack.gates = p.filters, 1
+    for group in range(c.groups):
+        first = 0
+        while first < c.padded:
+            pack.rows = min(c.filters - first, columns)
+            for i in range(c.taps):
+                tap = part.last_tap - i * part.tap_step
+                pack.w = w + ((group * p.taps + tap) * p.channels + first) * p.filters * c.size
+                pack.packed = packed
+                c.kernels.pack_transposed(&pack)
+                packed += p.filters * min(columns, c.padded - first) * c.size
+            first += columns
+
+
+cdef size_t flipped_bytes(const InputPart *part) noexcept nogil:
+    """What `pack_flipped` needs: behind the last tap there is nobody to go over what is too much."""
+    cdef const Convolution *c = &part.convolution
+    return packed_bytes(c) + c.kernels.width * c.kernels.panel_vectors(1) * c.kernels.width * c.size
+
+
+cdef void unpad(const Convolution *p, const char *padded, Py_ssize_t rows, char *user) noexcept nogil:
+    """(rows, groups·padded) -> a user's (rows, groups·F)"""
+    cdef Py_ssize_t r
+    for r in range(rows * p.groups):
+        memcpy(user + r * p.filters * p.size, padded + r * p.padded * p.size, p.filters * p.size)
 
 
 def backward(Cache cache, cnp.ndarray dy, int num_threads=1):
@@ -493,52 +523,48 @@ def backward(Cache cache, cnp.ndarray dy, int num_threads=1):
     c[0] = cache.convolution
     cdef int members = members_for(c, batch, num_threads)
     cdef Py_ssize_t wide = c.groups * c.padded * c.size, da_row = c.outputs * c.groups * c.filters * c.size
-    dx = np.empty(cache.x.shape, dy.dtype)
+    dx, dw = np.empty(cache.x.shape, dy.dtype), np.zeros(cache.w.shape, dy.dtype)
+    db = np.empty(cache.w.shape[2], dy.dtype) if cache.has_bias else None
+    by_group = _by_group(cache.w, c.groups)
 
-    p.batch, p.round_rows = batch, max(GRADIENT_CHUNK // da_row, 1)
-    p.input_parts = c.stride
-    parts = take(c.stride * sizeof(Convolution))
-    p.inputs = <Convolution *>parts.data
-    weights = _input_parts(c, cache.w, p.inputs)
-    p.buffer = buffer_bytes(&p.inputs[0])
+    p.parts = min(c.stride, c.time)
+    parts = take(p.parts * sizeof(InputPart))
+    p.inputs = <InputPart *>parts.data
+    for i in range(p.parts):
+        set_input_part(c, i, &p.inputs[i])
+    p.batch, p.round_rows, p.buffer = batch, max(GRADIENT_CHUNK // da_row, 1), buffer_bytes(&p.inputs[0].convolution)
     cdef Py_ssize_t rows = min(p.round_rows, batch) * c.outputs
     cdef bint pads = c.padded != c.filters
-    cdef size_t at_dw = reserve(&total, c.taps * c.channels * wide)  # these three begin at zero
+    cdef size_t at_dw = reserve(&total, c.taps * c.channels * wide if pads else 0)  # these three begin at zero
     cdef size_t at_db = reserve(&total, wide)
-    cdef size_t at_zeros = reserve(&total, c.groups * p.inputs[0].padded * c.size)
+    cdef size_t at_zeros = reserve(&total, c.groups * p.inputs[0].convolution.padded * c.size)
     zeroed = total
     cdef size_t at_da = reserve(&total, 0 if cache.y is None else rows * c.groups * c.filters * c.size)
     cdef size_t at_padded = reserve(&total, rows * wide if pads else 0)
     cdef size_t at_buffers = reserve(&total, members * p.buffer)
     cdef size_t at_w = total
-    for i in range(p.input_parts):
-        reserve(&total, packed_bytes(&p.inputs[i]))
+    for i in range(p.parts):
+        reserve(&total, flipped_bytes(&p.inputs[i]))
     work = take(total)
 
     c.x, c.w, c.start, c.y = data_of(cache.x), NULL, NULL, NULL
     p.kept, p.dy, p.dx = data_of(cache.y), data_of(dy), data_of(dx)
     p.da, p.da_padded, p.buffers = work.data + at_da, work.data + at_padded, work.data + at_buffers
-    p.dw, p.db = work.data + at_dw, work.data + at_db
-    for i in range(p.input_parts):
-        p.inputs[i].w, p.inputs[i].start = work.data + at_w, work.data + at_zeros
-        pack_groups(&p.inputs[i], data_of(weights[i]), work.data + at_w)
-        reserve(&at_w, packed_bytes(&p.inputs[i]))
+    cdef char *w_user = data_of(by_group)
+    cdef char *dw_user = data_of(dw)
+    cdef char *db_user = data_of(db)
+    p.dw, p.db = work.data + at_dw if pads else dw_user, work.data + at_db
     with nogil:
         memset(work.data, 0, zeroed)
+        for i in range(p.parts):
+            p.inputs[i].convolution.w, p.inputs[i].convolution.start = work.data + at_w, work.data + at_zeros
+            pack_flipped(&p.inputs[i], c, w_user, work.data + at_w)
+            reserve(&at_w, flipped_bytes(&p.inputs[i]))
         fastrnn_team_run(backward_task, &p, members)
+        if pads:
+            unpad(c, p.dw, c.taps * c.channels, dw_user)
+        if db_user != NULL:
+            unpad(c, p.db, 1, db_user)
     if p.stop[0] or p.stop[1]:
         raise_signal()
-
-    dw = _user_columns(c, p.dw, c.taps * c.channels, dy.dtype).reshape(cache.w.shape)
-    db = _user_columns(c, p.db, 1, dy.dtype)[0] if cache.has_bias else None
     return dx[0] if cache.single_instance else dx, dw, db
-
-
-cdef _user_columns(const Convolution *p, const char *padded, Py_ssize_t rows, dtype):
-    """A user's (rows, groups·F) matrix from (rows, groups·padded)."""
-    cdef cnp.ndarray out = np.empty((rows, p.groups * p.filters), dtype)
-    cdef char *to = data_of(out)
-    cdef Py_ssize_t r
-    for r in range(rows * p.groups):
-        memcpy(to + r * p.filters * p.size, padded + r * p.padded * p.size, p.filters * p.size)
-    return out

@@ -10,18 +10,23 @@ instance, whose states are (H,).  Results are float32 if every float argument is
 
 from ._call import Cache
 from .activations import sigmoid, tanh
+from .conv1d import Conv1DCache, Conv1DGradients, conv1d_backward, conv1d_forward
 from .gru import GRUGradients, GRUStepGradients, gru_backward, gru_forward, gru_step_backward, gru_step_forward
 from .lstm import LSTMGradients, LSTMStepGradients, lstm_backward, lstm_forward, lstm_step_backward, lstm_step_forward
 from .rnn import RNNGradients, RNNStepGradients, rnn_backward, rnn_forward, rnn_step_backward, rnn_step_forward
 
 __all__ = [
     "Cache",
+    "Conv1DCache",
+    "Conv1DGradients",
     "GRUGradients",
     "GRUStepGradients",
     "LSTMGradients",
     "LSTMStepGradients",
     "RNNGradients",
     "RNNStepGradients",
+    "conv1d_backward",
+    "conv1d_forward",
     "gru_backward",
     "gru_forward",
     "gru_step_backward",

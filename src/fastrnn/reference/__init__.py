@@ -4,15 +4,18 @@ The same names, signatures and results as the fast functions, one file per cell 
 It is what the fast functions are tested against, and it is itself tested against finite differences.
 
 `rnn`, `lstm` and `gru` hold one step of a cell each, forward and backward; `_common` holds the loop through time that
-calls them.
+calls them.  `conv1d` is the convolution along time.
 """
 
 from ._common import sigmoid, tanh
+from .conv1d import conv1d_backward, conv1d_forward
 from .gru import gru_backward, gru_forward, gru_step_backward, gru_step_forward
 from .lstm import lstm_backward, lstm_forward, lstm_step_backward, lstm_step_forward
 from .rnn import rnn_backward, rnn_forward, rnn_step_backward, rnn_step_forward
 
 __all__ = [
+    "conv1d_backward",
+    "conv1d_forward",
     "gru_backward",
     "gru_forward",
     "gru_step_backward",
