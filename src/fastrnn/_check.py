@@ -369,5 +369,4 @@ def convolution_arguments(
         raise ValueError(f"groups: expected a divisor of C = {channels} and F = {filters}, got {groups}")
     w = _shaped_float_array("w", w, dtype, (taps, channels // groups, filters), "(K, C/groups, F)")
     b = None if b is None else _shaped_float_array("b", b, dtype, (filters,), "(F,)")
-    require_addressable(batch, time, taps * channels, filters, dtype)
     return as_float_array("x", x, dtype).reshape(batch, time, channels), w, b, groups, single_instance

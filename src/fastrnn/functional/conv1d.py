@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
@@ -105,9 +105,7 @@ def conv1d_forward(
     outputs = window_count(time, span, strides, left, right)
     if outputs == 0:
         raise ValueError(f"x: expected at least the {span - left - right} steps of a window, got {time}")
-    return _convolution.forward(
-        x, w, b, outputs, strides, dilation_rate, left, groups, code, single_instance, threads
-    )  # fmt: skip
+    return _convolution.forward(x, w, b, outputs, strides, dilation_rate, left, groups, code, single_instance, threads)
 
 
 def conv1d_backward(dy: ArrayLike, cache: Conv1DCache) -> Conv1DGradients:
@@ -136,8 +134,8 @@ def conv1d_backward(dy: ArrayLike, cache: Conv1DCache) -> Conv1DGradients:
     """
     if not isinstance(cache, Conv1DCache):
         raise TypeError(f"cache: expected the cache that conv1d_forward returned, got {type(cache).__name__}")
-    shape, formula = cache.y_shape, "(B, T', F)"
-    if cache.single_instance:
-        shape, formula = shape[1:], "(T', F)"
-    dy = _check.upstream_gradient("dy", dy, shape, formula, cache.x.dtype).reshape(cache.y_shape)
+    single = cache.single_instance
+    shape, formula = (cache.y_shape[1:], "(T', F)") if single else (cache.y_shape, "(B, T', F)")
+    given = _check.require_shape("dy", _check.as_real_array("dy", dy), shape, formula)
+    dy = _check.as_float_array("dy", given, cache.x.dtype).reshape(cache.y_shape)
     return Conv1DGradients(*_convolution.backward(cache, dy, cache.num_threads))
