@@ -121,9 +121,10 @@ static void FN(activate_array)(int activation, const void *x, void *y, fastrnn_s
 INLINE void FN(activate_back_array_of)(int activation, const REAL *y, const REAL *dy, REAL *dx, fastrnn_size n) {
     fastrnn_size i = 0;
     for (; i + W <= n; i += W) STORE(dx + i, FN(activate_back)(activation, LOAD(y + i), LOAD(dy + i)));
-    if (i < n)
-        FN(store_part)
-        (dx + i, FN(activate_back)(activation, FN(load_part)(y + i, n - i), FN(load_part)(dy + i, n - i)), n - i);
+    if (i < n) {
+        const VEC y_left = FN(load_part)(y + i, n - i), dy_left = FN(load_part)(dy + i, n - i);
+        FN(store_part)(dx + i, FN(activate_back)(activation, y_left, dy_left), n - i);
+    }
 }
 
 static void FN(activate_back_array)(int activation, const void *y, const void *dy, void *dx, fastrnn_size n) {

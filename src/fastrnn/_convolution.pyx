@@ -30,10 +30,10 @@ import numpy as np
 cnp.import_array()
 
 cdef enum:
-    CHUNK = 32 << 10         # bytes of sums that are worked on at once: they stay in the nearest cache
-    GRADIENT_CHUNK = 512 << 10  # bytes of gradients of phi's argument, in whole rows of the batch: in the second-level cache
-    TASK_COST = 10_000_000   # multiplications a member must have to be worth waking
-    ROUND_COST = 50_000_000  # multiplications after which a look is taken at interrupts
+    CHUNK = 32 << 10            # bytes of sums that are worked on at once: they stay in the nearest cache
+    GRADIENT_CHUNK = 512 << 10  # bytes of gradients by y, in whole rows of the batch: in the second-level cache
+    TASK_COST = 10_000_000      # multiplications a member must have to be worth waking
+    ROUND_COST = 50_000_000     # multiplications after which a look is taken at interrupts
 
 
 cdef struct Convolution:
@@ -343,7 +343,7 @@ cdef struct Backward:
 cdef void argument_gradients(Backward *p, Py_ssize_t start, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     """da = dy·phi' of outputs `first` to before `last` of the batch; the round begins with output `start`."""
     cdef const Convolution *c = &p.convolution
-    cdef Py_ssize_t width = c.groups * c.filters, row, group
+    cdef Py_ssize_t width = c.groups * c.filters, row
     cdef const char *da = p.dy + first * width * c.size
     cdef char *to
     if p.kept != NULL:
@@ -421,6 +421,7 @@ cdef void backward_task(void *context, int member, int members) noexcept nogil:
     cdef const Convolution *c = &p.convolution
     cdef Py_ssize_t row = 0, rows, outputs, start, i, depth = c.taps * c.channels
     cdef Py_ssize_t x_row = c.time * c.groups * c.channels * c.size
+    cdef Py_ssize_t da_row = c.outputs * c.groups * c.padded * c.size
     cdef const char *da
     cdef const char *da_padded
     cdef Range share
@@ -443,7 +444,7 @@ cdef void backward_task(void *context, int member, int members) noexcept nogil:
             da_padded = da
         input_gradients(p, da, row, rows, member, members)
         for i in range(rows):
-            weight_gradients(p, c.x + (row + i) * x_row, da_padded + i * c.outputs * c.groups * c.padded * c.size, share)
+            weight_gradients(p, c.x + (row + i) * x_row, da_padded + i * da_row, share)
         if member == members - 1:
             bias_gradients(p, da_padded, outputs)
         fastrnn_barrier_wait(&p.barrier, members)
