@@ -376,35 +376,49 @@ cdef void add_gram(const Backward *p, const char *x, const char *da, Py_ssize_t 
     c.kernels.add_gram(&product)
 
 
-cdef void weight_gradients(const Backward *p, const char *x, const char *da, Range rows) noexcept nogil:
-    """What a row of the batch, da (outputs, groups·padded), adds to some of the K·C rows of dw."""
+cdef void weight_gradients_of_row(const Backward *p, const char *x, const char *da, Range rows,
+                                  Range outputs) noexcept nogil:
+    """What some outputs of one row of the batch, da (outputs, groups·padded), add to some of the K·C rows of dw."""
     cdef const Convolution *c = &p.convolution
-    cdef Range every, inner, seen, of_tap, part
+    cdef Range inner = inside(c, outputs), seen, of_tap, part
     cdef Py_ssize_t group, tap
-    every.first, every.last = 0, c.outputs
-    inner = inside(c, every)
     for group in range(c.groups):
         add_gram(p, x, da, group, rows, inner, 0)
         for tap in range(rows.first // c.channels, ceil_div(rows.last, c.channels)):
             of_tap.first = max(rows.first, tap * c.channels)
             of_tap.last = min(rows.last, (tap + 1) * c.channels)
-            seen = seen_by(c, tap, every)
+            seen = seen_by(c, tap, outputs)
             part.first, part.last = seen.first, min(seen.last, inner.first)
             add_gram(p, x, da, group, of_tap, part, tap)
             part.first, part.last = max(seen.first, inner.last), seen.last
             add_gram(p, x, da, group, of_tap, part, tap)
 
 
-cdef void input_gradients(const Backward *p, const char *da, Py_ssize_t first_row, Py_ssize_t rows, int member,
-                          int members) noexcept nogil:
-    """A member's share of dx for some rows of the batch."""
+cdef void weight_gradients(const Backward *p, const char *da, Py_ssize_t first_row, Py_ssize_t first, Py_ssize_t last,
+                           Range rows) noexcept nogil:
+    """What outputs `first` to before `last`, counted from a row of the batch on, add to some of the K·C rows of dw."""
+    cdef const Convolution *c = &p.convolution
+    cdef Py_ssize_t row, x_row = c.time * c.groups * c.channels * c.size
+    cdef Py_ssize_t da_row = c.outputs * c.groups * c.padded * c.size
+    cdef Range outputs
+    while first < last:
+        row = first // c.outputs
+        outputs.first = first - row * c.outputs
+        outputs.last = min(outputs.first + last - first, c.outputs)
+        weight_gradients_of_row(p, c.x + (first_row + row) * x_row, da + row * da_row, rows, outputs)
+        first += outputs.last - outputs.first
+
+
+cdef void input_gradients(const Backward *p, const char *da, Py_ssize_t first_row, Py_ssize_t rows, Py_ssize_t share,
+                          Py_ssize_t shares, char *buffer) noexcept nogil:
+    """One of so many shares of dx for some rows of the batch."""
     cdef Convolution part
     cdef Py_ssize_t i, total
     for i in range(p.parts):
         part = p.inputs[i].convolution
         part.x, part.y = da, p.dx + first_row * part.y_time * part.groups * part.filters * part.size
         total = rows * part.outputs
-        convolve(&part, total * member // members, total * (member + 1) // members, p.buffers + member * p.buffer)
+        convolve(&part, total * share // shares, total * (share + 1) // shares, buffer)
 
 
 cdef void bias_gradients(const Backward *p, const char *da, Py_ssize_t outputs) noexcept nogil:
@@ -416,38 +430,38 @@ cdef void bias_gradients(const Backward *p, const char *da, Py_ssize_t outputs) 
 
 
 cdef void backward_task(void *context, int member, int members) noexcept nogil:
-    """A member's part of the backward pass: rounds of some rows of the batch."""
+    """A member's part of the backward pass: rounds of some rows of the batch, in pieces between looks at interrupts."""
     cdef Backward *p = <Backward *>context
     cdef const Convolution *c = &p.convolution
-    cdef Py_ssize_t row = 0, rows, outputs, start, i, depth = c.taps * c.channels
-    cdef Py_ssize_t x_row = c.time * c.groups * c.channels * c.size
-    cdef Py_ssize_t da_row = c.outputs * c.groups * c.padded * c.size
+    cdef Py_ssize_t row = 0, rows, outputs, start, piece, pieces, depth = c.taps * c.channels
     cdef const char *da
     cdef const char *da_padded
     cdef Range share
     cdef int turn = 0
     share.first, share.last = depth * member // members, depth * (member + 1) // members
     while row < p.batch:
-        if member == 0:
-            p.stop[turn] = interrupted(&p.next_look)
         rows = min(p.round_rows, p.batch - row)
         start, outputs = row * c.outputs, rows * c.outputs
         argument_gradients(p, start, start + outputs * member // members, start + outputs * (member + 1) // members)
         fastrnn_barrier_wait(&p.barrier, members)
-        if p.stop[turn]:
-            return
-        turn = 1 - turn
         da, da_padded = p.da, p.da_padded
         if p.kept == NULL:
             da = p.dy + start * c.groups * c.filters * c.size
         if c.padded == c.filters:
             da_padded = da
-        input_gradients(p, da, row, rows, member, members)
-        for i in range(rows):
-            weight_gradients(p, c.x + (row + i) * x_row, da_padded + i * da_row, share)
         if member == members - 1:
             bias_gradients(p, da_padded, outputs)
-        fastrnn_barrier_wait(&p.barrier, members)
+        pieces = 1 + outputs * depth * c.groups * c.filters // ROUND_COST
+        for piece in range(pieces):
+            if member == 0:
+                p.stop[turn] = interrupted(&p.next_look)
+            input_gradients(p, da, row, rows, piece * members + member, pieces * members,
+                            p.buffers + member * p.buffer)
+            weight_gradients(p, da_padded, row, outputs * piece // pieces, outputs * (piece + 1) // pieces, share)
+            fastrnn_barrier_wait(&p.barrier, members)
+            if p.stop[turn]:
+                return
+            turn = 1 - turn
         row += rows
 
 

@@ -301,38 +301,38 @@ def test_bad_gradients() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("what", ["forward", "backward"])
-def test_ctrl_c_ends_a_long_call(what: str, threads: int) -> None:
+@pytest.mark.parametrize(("what", "taps"), [("forward", 129), ("backward", 65)])
+def test_ctrl_c_ends_a_long_call(what: str, taps: int, threads: int) -> None:
+    """The call is over soon after the signal, not at its own end: in less than half the time it takes to the end."""
     program = textwrap.dedent(
         f"""
         import os, signal, threading, time
         import numpy as np
         import fastrnn
 
-        x, w = np.ones((400, 2000, 64), "f4"), np.ones((9, 64, 64), "f4") / 999
-        def call(steps):
-            y, cache = fastrnn.conv1d_forward(x[:, :steps], w, None, num_threads={threads})
-            return y, cache
-        def back(y, cache):
-            return fastrnn.conv1d_backward(y, cache)
-        back(*call(20))
-        long = call(2000) if "{what}" == "backward" else None
+        x, w = np.ones((1, 50_000, 128), "f4"), np.ones(({taps}, 128, 128), "f4") / 128 / {taps}
+        forward = lambda: fastrnn.conv1d_forward(x, w, None, num_threads={threads})
+        y, cache = forward()
+        call = forward if "{what}" == "forward" else lambda: fastrnn.conv1d_backward(y, cache)
+        start = time.perf_counter()
+        call()
+        whole = time.perf_counter() - start
 
         def interrupt():
-            time.sleep(0.1)
+            time.sleep(0.02)
             os.kill(os.getpid(), signal.SIGINT)
 
         threading.Thread(target=interrupt).start()
         start = time.perf_counter()
         try:
-            while True:
-                back(*long) if long else call(2000)
+            call()
         except KeyboardInterrupt:
-            print("interrupted, and usable", np.isfinite(back(*call(20)).dx).all())
+            print("interrupted", time.perf_counter() - start < whole / 2)
+        call()
         """
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "interrupted, and usable True\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "interrupted True\n"
 
 
 # ---- beside PyTorch --------------------------------------------------------------------------------------------------
