@@ -18,7 +18,7 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
 ANYONE = {"_version", "_check"}
-ENGINE = {"_engine", "_stepper", "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory"}
+ENGINE = {"_engine", "_stepper", "_convolution", "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory"}
 TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_stepper", "_config"}
 MAY_IMPORT = {
     "_version": set(),
@@ -31,9 +31,10 @@ MAY_IMPORT = {
     "_share": {"_cache", "_schedule"},
     "_engine": {"_packing", "_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_stepper": {"_cache", "_kernels", "_schedule", "_memory"},
+    "_convolution": {"_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_threads": set(),
     "_config": {"_engine", "_threads"},
-    "functional": {"_engine", "_cache", "_threads"},
+    "functional": {"_engine", "_convolution", "_cache", "_threads"},
     "layers": {"functional", "_engine"},
     "training": TRAINING,
     "storage": TRAINING,

@@ -1,4 +1,4 @@
-"""The README does what it says: its Python runs as it stands, and no link of the documents leads nowhere."""
+"""The documents do what they say: their Python runs as it stands, and no link leads nowhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/convolutions.md")
+WITH_PYTHON = ("README.md", "docs/convolutions.md")
 
 pytestmark = pytest.mark.skipif(
     not all((ROOT / name).is_file() for name in DOCUMENTS), reason="the documents are part of the sources alone"
@@ -34,14 +35,15 @@ def test_what_is_found_in_a_document() -> None:
     assert python_blocks(text) == ["\n" * 5 + "m = 1\n"]
 
 
-def test_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("document", WITH_PYTHON)
+def test_python_of_the_documents(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One block after the other, with the names of those before."""
     monkeypatch.chdir(tmp_path)
-    blocks = python_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    blocks = python_blocks((ROOT / document).read_text(encoding="utf-8"))
     assert blocks
     names: dict[str, Any] = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block, document, "exec"), names)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
