@@ -89,9 +89,9 @@ def prepare_torch(case: Convolution, backward: bool) -> tuple[Callable[[], Any],
     left, right = {"valid": (0, 0), "same": (span // 2, span - span // 2), "causal": (span, 0)}[
         options.get("padding", "valid")
     ]
-    x, w, b = (torch.tensor(np.ascontiguousarray(array.T if array.ndim == 3 else array)) for array in case.arrays())
-    x = x.permute(2, 1, 0).contiguous()  # (B, C, T)
-    dy = torch.tensor(np.ascontiguousarray(dy_of(case).transpose(0, 2, 1)))
+    x, w, b = case.arrays()
+    given = (x.transpose(0, 2, 1), w.T, b, dy_of(case).transpose(0, 2, 1))  # (B, C, T), (F, C, K), (F,), (B, F, T')
+    x, w, b, dy = (torch.tensor(np.ascontiguousarray(array)) for array in given)
     leaves = [tensor.requires_grad_() for tensor in (x, w, b)]
 
     def forward() -> Any:

@@ -517,6 +517,8 @@ cdef void pack_flipped(const InputPart *part, const Convolution *p, const char *
 cdef size_t flipped_bytes(const InputPart *part) noexcept nogil:
     """What `pack_flipped` needs: behind the last tap there is nobody to go over what is too much."""
     cdef const Convolution *c = &part.convolution
+    if c.taps == 0:
+        return 0
     return packed_bytes(c) + c.kernels.width * c.kernels.panel_vectors(1) * c.kernels.width * c.size
 
 
