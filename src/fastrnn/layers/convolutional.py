@@ -73,6 +73,7 @@ class Conv1D(Layer):
 
     input_ndim = 3
     takes_time = True
+    takes_holes = False
 
     def __init__(
         self,

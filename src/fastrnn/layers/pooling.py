@@ -27,6 +27,7 @@ class _Pooling1D(Layer):
 
     input_ndim = 3
     takes_time = True
+    takes_holes = False
 
     def __init__(self, pool_size: int = 2, strides: int | None = None, padding: str = "valid") -> None:
         super().__init__()
@@ -198,6 +199,7 @@ class _GlobalPooling1D(Layer):
 
     input_ndim = 3
     takes_time = True
+    takes_holes = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -145,6 +145,7 @@ class WaveNet(Layer):
 
     input_ndim = 3
     takes_time = True
+    takes_holes = False
 
     def __init__(
         self,
