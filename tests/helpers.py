@@ -53,29 +53,43 @@ def central_difference(function: Callable[[Array], float], array: Array, eps: fl
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as tests call it: what its functions are named, and which arguments they take."""
+    """A cell as tests call it: what its functions are named, and which arguments they take.
+
+    `recurrent` says what w_h is: a "matrix" (H, G*H), a "vector" (H,), or None.
+    """
 
     name: str
     gates: int
     states: tuple[str, ...] = ("h",)
     bias_rows: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    recurrent: str | None = "matrix"
 
     def __str__(self) -> str:
         return "-".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])
 
     def arguments(
-        self, rng: np.random.Generator, batch: int | None, steps: int, inputs: int, hidden: int
-    ) -> dict[str, Array]:
-        """Random x, h0[, c0], w_x, w_h, b by name, in the order of the signature; batch None is one instance."""
+        self,
+        rng: np.random.Generator,
+        batch: int | None,
+        steps: int,
+        inputs: int,
+        hidden: int,
+        projected: int | None = None,
+    ) -> dict[str, Any]:
+        """Random x, h0[, c0], w_x, w_h, b by name, in the order of the signature; batch None is one instance.
+
+        With a projection h has `projected` units.
+        """
         rows = () if batch is None else (batch,)
-        width = self.gates * hidden
+        width, shown = self.gates * hidden, hidden if projected is None else projected
         bias_shape = (width,) if self.bias_rows is None else (self.bias_rows, width)
+        recurrent = {"matrix": (shown, width), "vector": (width,), None: None}[self.recurrent]
         return {
             "x": rng.normal(size=(*rows, steps, inputs)),
-            **{f"{state}0": rng.normal(size=(*rows, hidden)) for state in self.states},
+            **{f"{s}0": rng.normal(size=(*rows, shown if s == "h" else hidden)) for s in self.states},
             "w_x": rng.normal(size=(inputs, width)) / np.sqrt(inputs),
-            "w_h": rng.normal(size=(hidden, width)) / np.sqrt(hidden),
+            "w_h": None if recurrent is None else rng.normal(size=recurrent) / np.sqrt(shown),
             "b": rng.normal(size=bias_shape),
         }
 
@@ -105,6 +119,12 @@ CELLS = (
     Cell("lstm", gates=4, states=("h", "c")),
     Cell("gru", gates=3, bias_rows=2, options={"reset_after": True}),
     Cell("gru", gates=3, options={"reset_after": False}),
+)
+
+FURTHER_CELLS = (
+    Cell("indrnn", gates=1, recurrent="vector"),
+    Cell("mingru", gates=2, recurrent=None),
+    Cell("leaky", gates=1, options={"leak": 0.4}),
 )
 
 

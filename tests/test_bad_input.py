@@ -221,7 +221,7 @@ def test_options(cell: Cell, bad: Bad, arguments: dict[str, Any]) -> None:
 @cells_and([bad for bad in OPTIONS if bad.argument == "activation"])
 def test_recurrent_activation(cell: Cell, bad: Bad, arguments: dict[str, Any]) -> None:
     option = {"recurrent_activation": bad.change(np.empty(0))}
-    if fastrnn._engine.CELLS[cell.name]["gated"]:
+    if spec_of(cell)["gated"]:
         assert_raises(bad, lambda: cell.forward(fastrnn, arguments, **option), arguments, "recurrent_activation")
     else:
         with pytest.raises(TypeError, match="unexpected keyword argument 'recurrent_activation'"):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -13,7 +16,7 @@ import pytest
 import fastrnn
 from fastrnn.cli import main
 
-for _module in ("pandas", "matplotlib", "rich"):
+for _module in ("pandas", "matplotlib"):
     pytest.importorskip(_module)
 
 QUICK = ["--window", "8", "--units", "4", "--epochs", "2"]
@@ -196,6 +199,18 @@ def test_a_bad_file_is_told_in_one_line(csv, capsys, tmp_path, text, options, me
         (["forecast", "--cell", "elman"], "argument --cell: invalid choice: 'elman'"),
         (["forecast", "--colour=red"], "unrecognized arguments: --colour=red"),
         (["forecast", "--window", "9000"], "too few rows: 8760 rows"),
+        (["forecast", "--intervals", "90"], "argument --intervals: expected a number between 0 and 1, got '90'"),
+        (["forecast", "--series", "shop"], "--series: the bundled data are one series"),
+        (["forecast", "--planned", "sun"], "planned: no column 'sun'; the columns are bikers, temp"),
+        (["forecast", "--planned", "weathersit"], "planned: column 'weathersit' is text"),
+        (["forecast", "--planned", "bikers", "--target", "bikers"], "planned: is the target"),
+        (["forecast", "co2", "--target", "co2"], "--target: the bundled CO2 has one column"),
+        (["forecast", "--frontend", "cnn"], "argument --frontend: invalid choice: 'cnn'"),
+        (["forecast", "--quiet", "--cell", "wavenet", "--strategy", "encoder_decoder"], "expects a recurrent cell"),
+        (
+            ["forecast", "--quiet", "--intervals", "0.9", "--strategy", "recursive"],
+            "quantiles: expected None with strategy='recursive'",
+        ),
     ],
 )
 def test_a_bad_command_is_told_in_one_line(capsys, tmp_path, monkeypatch, argv, message):
@@ -215,7 +230,7 @@ def test_out_that_is_a_file(csv, tmp_path, capsys):
     assert "taken: File exists" in fails(capsys, "forecast", csv(), "--out", tmp_path / "taken", *QUICK)
 
 
-@pytest.mark.parametrize("missing", ["pandas", "matplotlib", "rich"])
+@pytest.mark.parametrize("missing", ["pandas", "matplotlib"])
 def test_a_missing_extra_is_told_before_any_work(csv, tmp_path, capsys, monkeypatch, missing):
     real = builtins.__import__
 
@@ -228,6 +243,120 @@ def test_a_missing_extra_is_told_before_any_work(csv, tmp_path, capsys, monkeypa
     line = fails(capsys, "forecast", csv(), "--out", tmp_path / "out")
     assert f'needs {missing}: pip install "fastrnn[forecast]"' in line
     assert not (tmp_path / "out").exists()
+
+
+def test_without_rich_the_table_is_plain(csv, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert main(["forecast", csv(), "--horizon", "2", "--quiet", "--out", str(tmp_path / "out"), *QUICK]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (head,) = [line for line in lines if line.startswith("forecast  ") and "MAE power" in line]
+    (network,) = [line for line in lines if line.startswith("GRU, 4 units") and "%" in line]
+    assert len(network) <= len(head)
+    assert "mean absolute error by hours ahead, power" in lines
+
+
+def test_intervals(csv, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["forecast", csv(), "--horizon", "2", "--intervals", "0.8", "--out", str(out), *QUICK]
+    assert main(arguments) == 0
+    assert re.search(r"80% interval: held \d+\.\d% of the true values \(nominal 80%\)", capsys.readouterr().out)
+    forecast = np.genfromtxt(out / "forecast.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+    assert forecast.dtype.names[-2:] == ("network_01", "network_09")
+    assert (forecast["network_01"] <= forecast["network"]).all()
+    assert (forecast["network"] <= forecast["network_09"]).all()
+
+    assert main([*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    (coverage,) = result["coverage"]
+    assert coverage["nominal"] == pytest.approx(0.8)
+    rows = np.genfromtxt(out / "test.csv", delimiter=",", skip_header=1)[:, 3:]
+    rows = rows[np.isfinite(rows[:, 0])]
+    inside = (rows[:, -2] <= rows[:, 0]) & (rows[:, 0] <= rows[:, -1])
+    assert coverage["actual"] == pytest.approx(inside.mean())
+    np.testing.assert_allclose(result["quantiles"]["0.1"], forecast["network_01"], rtol=1e-5)
+
+
+@pytest.fixture
+def shops(tmp_path):
+    """Two shops, a price that is known for three days more."""
+    rng = np.random.default_rng(0)
+    rows = ["day,shop,price,sold"]
+    for shop, size in (("north", 10), ("south", 1000)):
+        for day, price in zip(
+            np.arange("2024-01-01", "2024-06-01", dtype="datetime64[D]"), rng.random(152), strict=True
+        ):
+            rows.append(f"{day},{shop},{price:.3f},{size * (2 - price + 0.1 * rng.random()):.2f}")
+        rows += [f"2024-06-{day:02},{shop},0.5," for day in (1, 2, 3)]
+    path = tmp_path / "shops.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return str(path)
+
+
+def test_several_series_and_a_plan(shops, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["forecast", shops, "--target", "sold", "--series", "shop", "--planned", "price", "--horizon", "3"]
+    arguments += ["--window", "7", "--units", "8", "--epochs", "30", "--out", str(out)]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "2 series of 152 to 152 rows in steps of 1 day; target 'sold'" in said
+    assert "planned ahead: price" in said
+    assert "mean absolute error by series" in said
+    assert main([*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["series"]) == set(result["forecast"]) == {"north", "south"}
+    mae = {name: part["mae"] for name, part in result["series"].items()}
+    assert all(mae[shop]["network"] < 0.6 * mae[shop]["last_value"] for shop in mae)
+    assert mae["south"]["network"] > 20 * mae["north"]["network"]
+    sizes = [part["n"] for part in result["series"].values()]
+    assert result["mae"]["network"] == pytest.approx(np.average([m["network"] for m in mae.values()], weights=sizes))
+    lines = (out / "forecast.csv").read_text().splitlines()
+    assert lines[0] == "series,time,last_value,seasonal_naive,linear,network"
+    assert [line.split(",")[:2] for line in lines[1:]] == [
+        [shop, f"2024-06-0{day}"] for shop in ("north", "south") for day in (1, 2, 3)
+    ]
+    assert (out / "test.csv").read_text().startswith("series,last_known_time,")
+    loaded = fastrnn.forecasting.Forecaster.load(out / "model.safetensors")
+    assert loaded.n_planned_ == 1
+
+
+def test_a_plan_that_ends_with_the_file_is_told_before_any_training(csv, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fastrnn.forecasting.Forecaster.fit", None)
+    text = "y,plan\n" + "".join(f"{row % 7},{row % 3}\n" for row in range(120))
+    line = fails(capsys, "forecast", csv(text), "--planned", "plan", "--quiet", "--out", tmp_path / "out", *QUICK)
+    assert "planned: expected values of plan for the 1 step after the end, got 0; add rows there with 'y' left" in line
+
+
+@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq", "encoder_decoder"])
+def test_differences_refits_and_strides(csv, tmp_path, capsys, strategy):
+    arguments = ["--difference", "24", "--season", "24", "--refit", "20", "--stride", "2", "--horizon", "3"]
+    arguments += ["--strategy", strategy, "--json", "--out", str(tmp_path / "out")]
+    assert main(["forecast", csv(), *arguments, *QUICK]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert "seasonal_growth" in result["mae"]
+    assert len(result["mae_by_step"]["network"]) == 3
+    assert set(result["mae_last_origin"]) == set(result["mae"])
+
+
+def test_co2_is_forecast_better_than_season_and_growth(tmp_path, capsys, monkeypatch):
+    """The last 24 months from the row before them, and 97 origins in ten years."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["forecast", "co2", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["target"], result["unit"], result["horizon"]) == ("co2", "ppm", 24)
+    last, rolling = result["mae_last_origin"], result["mae"]
+    np.testing.assert_allclose(last["last_value"], 2.42, atol=0.005)
+    np.testing.assert_allclose(last["seasonal_naive"], 1.88, atol=0.005)
+    np.testing.assert_allclose(last["seasonal_growth"], 0.555, atol=0.0005)
+    assert last["network"] < 0.555
+    assert rolling["network"] < 0.8 * rolling["seasonal_growth"]
+    if importlib.util.find_spec("statsmodels"):
+        assert last["holt_winters"] < 0.3
+
+
+def test_a_file_called_co2_is_a_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "co2").write_text("y\n1\n2\n3\n")
+    assert "too few rows: 3 rows" in fails(capsys, "forecast", "co2")
 
 
 def test_an_interrupt_is_told_in_one_line(csv, tmp_path, capsys, monkeypatch):
@@ -245,6 +374,7 @@ def test_version_help_and_config(capsys):
     assert main(["forecast", "--help"]) == 0
     told = capsys.readouterr().out
     assert "examples:" in told
+    assert "{" + ",".join(fastrnn.forecasting.cells()) + "}" in told
     assert "(default: 48)" in told
     assert main(["config"]) == 0
     assert fastrnn.__version__ in capsys.readouterr().out
@@ -274,3 +404,22 @@ def test_as_a_program_that_fails(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "fastrnn forecast: absent.csv: no such file; give the path of a CSV file with a header line\n"
+
+
+@pytest.mark.parametrize("command", [["-m", "fastrnn", "config"], ["-c", "import fastrnn"]])
+def test_a_wrong_instruction_set_is_told_in_one_line(tmp_path, command):
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        env={**os.environ, "FASTRNN_ISA": "mmx"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "FASTRNN_ISA: expected one of 'baseline'" in done.stderr
+    if "-m" in command:
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert done.stderr.startswith("fastrnn: FASTRNN_ISA")
+    else:  # a program that imports fastrnn sees the error
+        assert "Traceback" in done.stderr

@@ -17,7 +17,13 @@ from fastrnn import reference
 from .helpers import assert_close
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SHORT = {"char_rnn.py": ["--steps", "60"]}  # arguments that make a script quick
+SHORT = {  # arguments that make a script quick
+    "char_rnn.py": ["--steps", "60"],
+    "dates.py": ["--quick"],
+    "forecast_co2.py": ["--seeds", "1"],
+    "forecast_intervals.py": ["--epochs", "1"],
+    "four_kinds.py": ["--quick"],
+}
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are part of the sources alone")
 
@@ -89,3 +95,20 @@ def test_char_rnn_loop_by_hand(char_rnn: ModuleType, rng: np.random.Generator) -
     gradients = reference.rnn_backward(dy, expected_cache)
     for name, actual, value in zip(gradients._fields, char_rnn.numpy_backward(dy, cache), gradients, strict=True):
         assert_close(actual, value, "float64", name)
+
+
+@pytest.mark.slow
+def test_dates_reach_their_figure(tmp_path: Path) -> None:
+    """At least 98 % of the held-out dates are right in every digit."""
+    lines = run_example("dates.py", directory=tmp_path).splitlines()
+    name, _, figure = lines[-1].rpartition(": ")
+    assert name == "exact on 2000 held-out dates" and float(figure.rstrip("%")) >= 98.0
+
+
+@pytest.mark.slow
+def test_four_kinds_beat_their_baselines(tmp_path: Path) -> None:
+    tasks = run_example("four_kinds.py", directory=tmp_path).split(" s\n")[1:]  # behind each task's seconds
+    for task in tasks:
+        *baselines, network = [float(line.split()[-1]) for line in task.splitlines() if line.startswith("    ")]
+        assert len(baselines) == 2 and network < 0.8 * min(baselines)
+    assert len(tasks) == 4

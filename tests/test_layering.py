@@ -18,8 +18,11 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
 ANYONE = {"_version", "_check"}
-ENGINE = {"_engine", "_stepper", "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory"}
-TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_stepper", "_config"}
+ENGINE = {
+    "_engine", "_stage", "_step", "_weights", "_convolution", "_packing", "_share", "_cache", "_kernels", "_schedule",
+    "_memory",
+}  # fmt: skip
+TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_stage", "_config"}
 MAY_IMPORT = {
     "_version": set(),
     "_check": set(),
@@ -27,14 +30,18 @@ MAY_IMPORT = {
     "_kernels": set(),
     "_schedule": {"_kernels", "_memory"},
     "_cache": {"_kernels", "_schedule", "_memory"},
-    "_packing": {"_cache", "_kernels", "_memory"},
+    "_packing": {"_kernels", "_memory"},
     "_share": {"_cache", "_schedule"},
-    "_engine": {"_packing", "_share", "_cache", "_kernels", "_schedule", "_memory"},
-    "_stepper": {"_cache", "_kernels", "_schedule", "_memory"},
+    "_step": {"_cache", "_kernels"},
+    "_weights": {"_step", "_packing", "_cache", "_kernels", "_schedule", "_memory"},
+    "_engine": {"_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
+    "_stage": {"_step", "_weights", "_cache", "_kernels", "_schedule", "_memory"},
+    "_convolution": {"_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_threads": set(),
     "_config": {"_engine", "_threads"},
-    "functional": {"_engine", "_cache", "_threads"},
+    "functional": {"_engine", "_convolution", "_cache", "_threads"},
     "layers": {"functional", "_engine"},
+    "gradients": {"functional", "layers"},
     "training": TRAINING,
     "storage": TRAINING,
     "interop": TRAINING,
@@ -42,7 +49,7 @@ MAY_IMPORT = {
     "datasets": set(),
     "reference": set(),
     "forecasting": TRAINING | {"datasets"},
-    "benchmark": TRAINING | {"reference", "datasets", "forecasting", "_kernels"},
+    "benchmark": TRAINING | {"reference", "datasets", "forecasting", "_kernels", "_stage"},
     "cli": TRAINING | {"datasets", "forecasting", "benchmark", "reference"},
     "__main__": {"cli"},
     # What the user sees: everything lazily, at import no more than the functions.
@@ -50,7 +57,7 @@ MAY_IMPORT = {
 }
 RUN_TIME_DEPENDENCIES = {"numpy", "safetensors", "tqdm"}
 EXTRAS = {  # what needs more than the run-time dependencies, and may say so
-    "forecasting": {"pandas", "matplotlib", "rich", "sklearn"},
+    "forecasting": {"pandas", "matplotlib", "rich", "sklearn", "statsmodels"},
     "training": {"IPython"},
     "cli": {"rich"},
     "datasets": {"pandas"},

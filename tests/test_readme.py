@@ -1,4 +1,4 @@
-"""The README does what it says: its Python runs as it stands, and no link of the documents leads nowhere."""
+"""The documents do what they say: their Python runs as it stands, and no link of theirs leads nowhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+PAGES_WITH_PYTHON = (
+    "README.md",
+    *(f"docs/{page}.md" for page in ("cells", "options", "masks_and_lengths", "custom_cells", "encoder_decoder", "convolutions")),
+)
+DOCUMENTS = (*PAGES_WITH_PYTHON, "CONTRIBUTING.md", "docs/performance.md")
 
 pytestmark = pytest.mark.skipif(
     not all((ROOT / name).is_file() for name in DOCUMENTS), reason="the documents are part of the sources alone"
@@ -23,28 +27,43 @@ def python_blocks(text: str) -> list[str]:
 
 
 def relative_links(text: str) -> list[str]:
-    """The targets of links and images that are neither addresses nor places in the same document."""
-    targets = re.findall(r"\]\(([^)\s]+)\)", text)
-    return [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+    """The targets of links and images that are not addresses."""
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", target)]
+
+
+def headings(text: str) -> set[str]:
+    """The places in a document that a link can name after its #."""
+    found = re.findall(r"^#+ +(.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def leads_somewhere(document: Path, link: str) -> bool:
+    """Whether the file that a link of a document names is there, and has the heading that it names."""
+    name, _, place = link.partition("#")
+    target = document.parent / name if name else document
+    return target.exists() and (not place or place in headings(target.read_text(encoding="utf-8")))
 
 
 def test_what_is_found_in_a_document() -> None:
     text = "[a](b/c.md#d) ![e](f.png) [g](https://h.org/i) [j](#k)\n```sh\nl\n```\n```python\nm = 1\n```\n"
-    assert relative_links(text) == ["b/c.md", "f.png"]
+    assert relative_links(text) == ["b/c.md#d", "f.png", "#k"]
+    assert headings("# A (b), `c_d`\n```sh\n# e\n```\n## F-g\n") == {"a-b-c_d", "f-g"}
     assert python_blocks(text) == ["\n" * 5 + "m = 1\n"]
 
 
-def test_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", PAGES_WITH_PYTHON)
+def test_python_of_a_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One block after the other, with the names of those before."""
     monkeypatch.chdir(tmp_path)
-    blocks = python_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    blocks = python_blocks((ROOT / page).read_text(encoding="utf-8"))
     assert blocks
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": "page"}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block, page, "exec"), names)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links(document: str) -> None:
-    links = relative_links((ROOT / document).read_text(encoding="utf-8"))
-    assert not [link for link in links if not (ROOT / link).exists()]
+    path = ROOT / document
+    links = relative_links(path.read_text(encoding="utf-8"))
+    assert not [link for link in links if not leads_somewhere(path, link)]

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 from fastrnn import storage
-from fastrnn.layers import GRU, LSTM, Dense, Dropout, RepeatVector, TimeDistributed
+from fastrnn.layers import (
+    GRU,
+    LSTM,
+    BatchNormalization,
+    Bidirectional,
+    Dense,
+    Dropout,
+    RepeatVector,
+    Residual,
+    TimeDistributed,
+)
 from fastrnn.layers.initializers import Constant
 from fastrnn.training import Adam, Huber, Sequential, schedules
 
@@ -169,7 +179,7 @@ def test_a_later_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ({}, "model"),
         ({"model": {"class": "Nothing", "config": {}}, "input_size": 1, "training": None}, "unknown class 'Nothing'"),
         ({"model": {"class": "Dense", "config": {"unit": 1}}, "input_size": 1, "training": None}, "unexpected keyword"),
-        ({"model": {"class": "Dense", "config": {"units": 2}}, "input_size": 1, "training": None}, "b: expected shape"),
+        ({"model": {"class": "Dense", "config": {"units": 2}}, "input_size": 1, "training": None}, "w: expected shape"),
         ({"model": {"class": "LSTM", "config": {"units": 1}}, "input_size": 1, "training": None}, "parameters w_x"),
     ],
 )
@@ -177,6 +187,37 @@ def test_a_configuration_that_does_not_fit(config: dict[str, Any], match: str, t
     storage.write(tmp_path / "file", {"w": np.ones((1, 1)), "b": np.ones(1)}, config)
     with pytest.raises(ValueError, match=f"file: cannot rebuild the model from this file: .*{match}"):
         storage.load(tmp_path / "file")
+
+
+def test_what_is_not_learned_is_saved_too(tmp_path: Path, rng: np.random.Generator) -> None:
+    x = rng.normal(3.0, 2.0, size=(30, 5, 2))
+    layers = [BatchNormalization(momentum=0.5), Residual([Bidirectional(GRU(1, return_sequences=True))]), Dense(1)]
+    model = Sequential(layers, seed=0)
+    model.compile("adam")
+    model.fit(x, x[..., :1], epochs=2, verbose=0)
+    model.save(tmp_path / "model")
+    arrays, config = storage.read(tmp_path / "model")
+    assert set(arrays) == {*model.params, "0/moving_mean", "0/moving_variance"}
+    loaded = storage.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.buffers["0/moving_mean"], model.buffers["0/moving_mean"])
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    loaded.fit(x, x[..., :1], verbose=0)
+    assert (loaded.buffers["0/moving_mean"] != model.buffers["0/moving_mean"]).any()
+    del arrays["0/moving_mean"]
+    storage.write(tmp_path / "less", arrays, config)
+    with pytest.raises(ValueError, match=r"expected the parameters .*0/moving_mean, 0/moving_variance, got"):
+        storage.load(tmp_path / "less")
+
+
+def test_a_file_as_the_first_version_wrote_it(tmp_path: Path) -> None:
+    layers = [
+        {"class": "TimeDistributed", "config": {"layer": {"class": "Dense", "config": {"units": 1}}}},
+        {"class": "Dropout", "config": {"rate": 0.5, "seed": None}},
+    ]
+    model = {"class": "Sequential", "config": {"layers": layers, "input_size": 2, "seed": 0}}
+    arrays = {"0/w": np.array([[1.0], [2.0]], np.float32), "0/b": np.array([3.0], np.float32)}
+    storage.write(tmp_path / "file", arrays, {"model": model, "input_size": 2, "training": None})
+    np.testing.assert_array_equal(storage.load(tmp_path / "file")([[[1, 1], [0, 1]]]), [[[6], [5]]])
 
 
 def test_an_unbuilt_model_is_not_saved(tmp_path: Path) -> None:

@@ -7,9 +7,17 @@ forecasts time series; `fastrnn.reference` is the same arithmetic in plain NumPy
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-from ._config import show_config
+try:
+    from ._config import show_config
+except ValueError as error:  # FASTRNN_ISA names an instruction set that there is not
+    # the command line says so in one line; as `python -m fastrnn` it has no name yet
+    if not (sys.argv[0].endswith(("fastrnn", "fastrnn.exe")) or (sys.argv[0] == "-m" and "fastrnn" in sys.orig_argv)):
+        raise
+    print(f"fastrnn: {error}", file=sys.stderr)
+    raise SystemExit(2) from None
 from ._packing import release_workspaces
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
@@ -18,13 +26,14 @@ from .functional import __all__ as _functional_names
 
 if TYPE_CHECKING:
     from . import datasets, forecasting, functional, layers, reference, storage, training  # noqa: F401
+    from .gradients import check_gradients  # noqa: F401
     from .layers import *  # noqa: F403
     from .storage import load  # noqa: F401
     from .training import *  # noqa: F403
 
 # What the functions do not need is imported when it is first asked for: `import fastrnn` stays as light as NumPy's.
 _MODULES = ("datasets", "forecasting", "functional", "layers", "reference", "storage", "training")
-_PUBLIC_FROM = ("layers", "training", "storage")
+_PUBLIC_FROM = ("layers", "training", "storage", "gradients")
 
 __all__ = ["__version__", "get_num_threads", "release_workspaces", "set_num_threads", "show_config", *_functional_names]
 

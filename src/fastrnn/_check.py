@@ -16,11 +16,13 @@ import numpy as np
 
 __all__ = [
     "as_bool_mask",
+    "as_class_numbers",
     "as_float_array",
     "as_int_vector",
     "as_real_array",
     "boolean",
     "choice",
+    "convolution_arguments",
     "float_dtype",
     "integer",
     "not_built",
@@ -162,6 +164,15 @@ def as_int_vector(name: str, value: Any, size: int, minimum: int, maximum: int, 
     if size and (array.min() < minimum or array.max() > maximum):
         raise ValueError(f"{name}: expected integers from {minimum} to {maximum}, got {array.min()} to {array.max()}")
     return np.ascontiguousarray(array, dtype=np.intp)
+
+
+def as_class_numbers(name: str, value: Any, classes: int, ndim: int | None = None) -> np.ndarray:
+    """An array of whole numbers from 0 to below `classes`, as intp."""
+    array = _real_array(name, value)
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name}: expected {ndim}-D, got {array.ndim}-D with shape {array.shape}")
+    shape = array.shape
+    return as_int_vector(name, array.reshape(-1), array.size, 0, classes - 1, "").reshape(shape)
 
 
 def as_bool_mask(name: str, value: Any, shape: tuple[int, ...], formula: str) -> np.ndarray:
@@ -401,3 +412,30 @@ def upstream_gradient(
 def as_real_array(name: str, value: Any) -> np.ndarray:
     """An array of real numbers in the type it has."""
     return _real_array(name, value)
+
+
+# ---- the arguments of convolutions -----------------------------------------------------------------------------------
+
+
+def convolution_arguments(
+    x: Any, w: Any, b: Any, groups: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, int, bool]:
+    """x, w and b of a convolution that fit one another and the number of groups; x is (B, T, C) whatever the user gave,
+    and the last of what is returned says whether that was one instance."""
+    dtype = float_dtype(x=x, w=w, b=b)
+    groups = integer("groups", groups, 1)
+    shape, kernel = np.shape(x), np.shape(_real_array("w", w))
+    if len(shape) not in (2, 3):
+        raise ValueError(f"x: expected 2-D (T, C) or 3-D (B, T, C), got {len(shape)}-D with shape {shape}")
+    single_instance = len(shape) == 2
+    batch, time, channels = (1, *shape) if single_instance else shape
+    if time == 0 or channels == 0:
+        raise ValueError(f"x: expected at least one time step and one channel, got shape {shape}")
+    if len(kernel) != 3 or 0 in kernel:
+        raise ValueError(f"w: expected 3-D (K, C/groups, F), at least one of each, got shape {kernel}")
+    taps, _, filters = kernel
+    if channels % groups or filters % groups:
+        raise ValueError(f"groups: expected a divisor of C = {channels} and F = {filters}, got {groups}")
+    w = _shaped_float_array("w", w, dtype, (taps, channels // groups, filters), "(K, C/groups, F)")
+    b = None if b is None else _shaped_float_array("b", b, dtype, (filters,), "(F,)")
+    return as_float_array("x", x, dtype).reshape(batch, time, channels), w, b, groups, single_instance

@@ -10,21 +10,22 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .forecasting import Series
+    from .forecasting import Forecaster, Series, Split
+    from .forecasting.report import Outcome
 
 __all__ = ["main"]
 
 DESCRIPTION = "Recurrent networks at the speed of the machine."
 
 FORECAST = """\
-Train a recurrent network on a series in a CSV file, hold it against three simple forecasts on the end of the series,
-and forecast what comes next. Without a file: bikes rented in each hour of 2011 in Washington DC (bundled).
+Train a network on a series in a CSV file, or on several at once, hold it against simple forecasts on the end of the
+file, and forecast what comes next. Without a file: bikes rented in each hour of 2011 in Washington DC (bundled).
 """
 
 FORECAST_EPILOG = """\
@@ -35,18 +36,56 @@ what happens to the file:
   and season of the moment to forecast are inputs too. The last part of the file is the test, the part before it stops
   the training at the best moment.
 
+what you may know of the future:
+  Columns named by --planned (prices, holidays, a schedule) are known ahead: the network sees their values at the steps
+  it forecasts. To forecast past the end of the file, add rows there with the target left empty and the plan filled in.
+
+several series in one file:
+  --series names the column that says which series a row belongs to. One network learns them all, each scaled by
+  itself; errors are shown for each and for all.
+
+how sure it is:
+  --intervals 0.9 forecasts an interval for nine true values of ten. It is adjusted to the validation part; how much it
+  really held of the test part is printed beside the nominal share.
+
+a series that grows:
+  --difference 12 (the steps in a season) lets the network correct "the season before plus its growth", and adds that
+  forecast and Holt-Winters (with statsmodels installed) to the table.
+
+rolling origins:
+  Forecasts start at every row of the test part that has all its true values after it; --stride 6 takes every sixth
+  row, --refit 24 trains anew after every 24 rows. Above one step ahead, errors are shown by steps ahead too.
+
 what is written to the directory --out:
-  forecast.png       the end of the test part, and the errors
+  forecast.png       the end of the test part, and the errors (above one step: by steps ahead)
   forecast.csv       what comes after the end of the file
   test.csv           every forecast of the test part beside the truth
-  model.safetensors  the network, for fastrnn.load
+  model.safetensors  the network with its scaling, for fastrnn.forecasting.Forecaster.load
 
 examples:
-  fastrnn forecast                                        the bundled series, one hour ahead
+  fastrnn forecast                                        the bundled bikes, one hour ahead
+  fastrnn forecast co2                                    the bundled CO2 at Mauna Loa, 24 months ahead, ten years
   fastrnn forecast --horizon 24 --strategy seq2seq        a day ahead, hour by hour
+  fastrnn forecast --horizon 24 --intervals 0.9           the same with intervals
+  fastrnn forecast --cell wavenet                         causal dilated convolutions in place of a GRU
   fastrnn forecast sales.csv --target sold --horizon 7    your own
+  fastrnn forecast sales.csv --target sold --series shop --planned price --planned holiday
   fastrnn forecast sales.csv --target sold --json         one JSON object on stdout, for programs
 """
+
+CO2 = "co2"  # in place of a file
+# Chosen by examples/forecast_co2.py on the years before the test part.
+CO2_OPTIONS = {
+    "horizon": 24,
+    "window": 36,
+    "units": 16,
+    "cell": "gru",
+    "difference": 12,
+    "epochs": 100,
+    "test": 120,
+    "validation": 60,
+    "refit": 24,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,7 +99,8 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
     """Text as it was written, and the default of every option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        without = action.default is None or action.default is False or action.default == []
+        return action.help if without else super()._get_help_string(action)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,8 +160,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         epilog=FORECAST_EPILOG,
         formatter_class=_Help,
     )
-    _add_forecast_arguments(forecast)
     forecast.set_defaults(run=_run_forecast)
+    if "forecast" in argv:  # the kinds of cells are looked up only for those who ask
+        _add_forecast_arguments(forecast)
+        if _names_co2(argv):
+            forecast.set_defaults(**CO2_OPTIONS)
 
     bench = commands.add_parser("bench", help="measure fastrnn beside its peers", formatter_class=_Help)
     bench.set_defaults(run=_run_bench)
@@ -148,15 +191,46 @@ def _whole_number(minimum: int) -> Callable[[str], int]:
     return convert
 
 
+def _names_co2(argv: Sequence[str]) -> bool:
+    """Whether the bundled CO2 is asked for, and not a file of that name."""
+    return list(argv[1:2]) == [CO2] and not os.path.exists(CO2)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
+    return value
+
+
 def _add_forecast_arguments(parser: argparse.ArgumentParser) -> None:
+    from .forecasting import cells
+    from .forecasting.networks import FRONTENDS, STRATEGIES
+
     count = _whole_number(1)
-    parser.add_argument("file", nargs="?", metavar="FILE.csv", help="a header line, then one row for each step of time")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE.csv",
+        help=f"a header line, then one row for each step of time; or {CO2}, a bundled series with options of its own",
+    )
 
     data = parser.add_argument_group("the series")
     data.add_argument(
         "--target", metavar="COL", help="column to forecast (default: the first column of numbers that is no time)"
     )
     data.add_argument("--time", metavar="COL", help="column of times (default: looked for)")
+    data.add_argument("--series", metavar="COL", help="column that names the series, if the file holds several")
+    data.add_argument(
+        "--planned",
+        metavar="COL",
+        action="append",
+        default=[],
+        help="column whose values are known ahead; may be given several times",
+    )
     data.add_argument("--horizon", metavar="N", type=count, default=1, help="steps ahead")
     data.add_argument(
         "--season", metavar="N", type=count, help="steps in a season (default: from the time step, such as 168 hours)"
@@ -170,17 +244,37 @@ def _add_forecast_arguments(parser: argparse.ArgumentParser) -> None:
         type=count,
         help="rows before the test that stop the training (default: half as many)",
     )
+    data.add_argument(
+        "--stride", metavar="N", type=count, default=1, help="rows from one forecast of the test to the next"
+    )
+    data.add_argument("--refit", metavar="N", type=count, help="train anew after N rows of the test (default: once)")
 
     network = parser.add_argument_group("the network")
-    network.add_argument("--cell", choices=("gru", "lstm", "rnn"), default="gru", help="kind of recurrent layer")
-    network.add_argument("--units", metavar="N", type=count, default=32, help="size of a recurrent layer")
-    network.add_argument("--layers", metavar="N", type=count, default=1, help="recurrent layers")
+    network.add_argument("--cell", choices=cells(), default="gru", help="kind of layer")
+    network.add_argument("--units", metavar="N", type=count, default=32, help="size of a layer")
+    network.add_argument(
+        "--layers", metavar="N", type=count, default=1, help="recurrent layers; rounds of dilations of a wavenet"
+    )
+    network.add_argument(
+        "--frontend", choices=FRONTENDS, default="none", help="a convolution that halves the steps before the layers"
+    )
     network.add_argument("--window", metavar="N", type=count, default=48, help="steps that are read before a forecast")
     network.add_argument(
         "--strategy",
-        choices=("direct", "recursive", "seq2seq"),
+        choices=STRATEGIES,
         default="direct",
-        help="all steps ahead at once, one step fed back, or all steps after every row",
+        help="all steps ahead at once; one step, fed back; all steps after every row; or a second stack of layers that "
+        "speaks once for each step",
+    )
+    network.add_argument(
+        "--difference",
+        metavar="N",
+        type=_whole_number(0),
+        help="1: see changes from row to row, N: changes from N rows before, a season (default: 0, or 1 where the "
+        "series grows)",
+    )
+    network.add_argument(
+        "--intervals", metavar="P", type=_share, help="forecast an interval for this share of the true values, too"
     )
     network.add_argument(
         "--epochs",
@@ -193,68 +287,120 @@ def _add_forecast_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("the output")
     output.add_argument("--out", metavar="DIR", default="fastrnn-forecast", help="directory for the files")
     output.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    output.add_argument("--quiet", action="store_true", help="print the table and nothing else")
+    output.add_argument("--quiet", action="store_true", help="print the tables and nothing else")
 
 
 def _run_forecast(arguments: argparse.Namespace) -> int:
-    from .forecasting import Forecaster, pipeline, report, split_end
+    from .forecasting import pipeline, report
 
     pipeline.require_extras()
     started = time.perf_counter()
-    series, unit = _read_series(arguments)
-    split = split_end(
-        len(series), arguments.window, arguments.horizon, series.season, arguments.test, arguments.validation
-    )
+    panel, unit = _read_panel(arguments)
+    splits = _split(panel, arguments)
     os.makedirs(arguments.out, exist_ok=True)
 
     silent = arguments.json or arguments.quiet
     if not silent:
-        for line in report.reading_lines(series, split):
+        for line in report.reading_lines(panel, splits):
             print(line, flush=True)
-    network = Forecaster(
-        cell=arguments.cell,
-        units=arguments.units,
-        layers=arguments.layers,
-        window=arguments.window,
-        horizon=arguments.horizon,
-        strategy=arguments.strategy,
-        epochs=arguments.epochs,
-        seed=arguments.seed,
-        verbose=0 if silent else "auto",
+    growing = arguments.difference is not None and arguments.difference > 1
+    outcome, network = pipeline.compare(
+        panel,
+        splits,
+        _network(arguments, silent),
+        unit,
+        growing=growing,
+        stride=arguments.stride,
+        refit=arguments.refit,
     )
-    outcome, network = pipeline.compare(series, split, network, unit)
     pipeline.write_files(outcome, network, arguments.out)
     outcome.seconds = time.perf_counter() - started
     _print_outcome(outcome, arguments)
     return 0
 
 
-def _read_series(arguments: argparse.Namespace) -> tuple[Series, str]:
-    """The series to forecast, and the unit of its target."""
+def _network(arguments: argparse.Namespace, silent: bool) -> Forecaster:
+    """The forecaster that the options describe."""
+    from .forecasting import Forecaster
+    from .forecasting.intervals import interval_quantiles
+
+    return Forecaster(
+        cell=arguments.cell,
+        units=arguments.units,
+        layers=arguments.layers,
+        window=arguments.window,
+        horizon=arguments.horizon,
+        strategy=arguments.strategy,
+        frontend=arguments.frontend,
+        differences="auto" if arguments.difference is None else arguments.difference,
+        quantiles=None if arguments.intervals is None else interval_quantiles(arguments.intervals),
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        verbose=0 if silent else "auto",
+    )
+
+
+def _split(panel: Mapping[str, Series], arguments: argparse.Namespace) -> Mapping[str, Split]:
+    """Where training, validation and test of every series begin."""
+    from .forecasting import split_end
+
+    rows = {name: len(series) for name, series in panel.items()}
+    season = next(iter(panel.values())).season
+    return split_end(rows, arguments.window, arguments.horizon, season, arguments.test, arguments.validation)
+
+
+def _read_panel(arguments: argparse.Namespace) -> tuple[Mapping[str, Series], str]:
+    """The series to forecast by name (one has the empty string), and the unit of the target."""
+    from .forecasting import read_csv, read_panel
+
+    reading = (arguments.target, arguments.time, arguments.season)
+    if arguments.file is None or _names_co2(["forecast", arguments.file]):
+        if arguments.series is not None:
+            raise ValueError("--series: the bundled data are one series; give a file")
+        return _bundled(arguments)
+    if arguments.series is not None:
+        panel = read_panel(arguments.file, arguments.series, *reading, planned=arguments.planned)
+        return panel, next(iter(panel.values())).target
+    series = read_csv(arguments.file, *reading, planned=arguments.planned)
+    return {"": series}, series.target
+
+
+def _bundled(arguments: argparse.Namespace) -> tuple[Mapping[str, Series], str]:
+    """The bundled bikes or CO2."""
     from . import datasets
     from .forecasting import read_csv
+    from .forecasting.reading import make_series
 
-    if arguments.file is not None:
-        series = read_csv(arguments.file, arguments.target, arguments.time, arguments.season)
-        return series, series.target
+    if arguments.file == CO2:
+        for option in ("target", "time"):
+            if getattr(arguments, option) is not None:
+                raise ValueError(f"--{option}: the bundled CO2 has one column and its times; leave it out")
+        co2 = datasets.co2_monthly()
+        moments = co2.time.astype("datetime64[us]")
+        source = f"bundled data ({co2.source}), monthly means"
+        return {"": make_series([co2.target], co2.y[:, None], moments, arguments.season, source=source)}, co2.unit
     bikes = datasets.bike_sharing()
     target = arguments.target or bikes.target
-    series = read_csv(datasets.path("bike_sharing"), target, arguments.time, arguments.season)
-    source = f"bundled data ({bikes.source})"
-    return dataclasses.replace(series, source=source), bikes.unit if target == bikes.target else target
+    file = datasets.path("bike_sharing")
+    series = read_csv(file, target, arguments.time, arguments.season, planned=arguments.planned)
+    unit = bikes.unit if target == bikes.target else target
+    return {"": dataclasses.replace(series, source=f"bundled data ({bikes.source})")}, unit
 
 
-def _print_outcome(outcome: Any, arguments: argparse.Namespace) -> None:
+def _print_outcome(outcome: Outcome, arguments: argparse.Namespace) -> None:
     from .forecasting import report
 
     if arguments.json:
         print(report.as_json(outcome))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console.print()
-    console.print(report.error_table(outcome))
+    tables = [report.error_table(outcome)]
+    if outcome.horizon > 1:
+        tables.append(report.step_table(outcome))
+    if outcome.backtest.series_names:
+        tables.append(report.series_table(outcome))
+    report.show(tables)
+    for line in report.coverage_lines(outcome):
+        print(line)
     if arguments.quiet:
         return
     print(report.verdict(outcome))

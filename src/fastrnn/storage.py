@@ -1,4 +1,4 @@
-"""Models in files: safetensors, with the configuration as JSON in the file's metadata.
+"""Models in files: safetensors of parameters and buffers, with the configuration as JSON in the file's metadata.
 
 Nothing is ever unpickled, so a file from elsewhere cannot run code.  A file is written beside its place under another
 name and then renamed, so its place holds the old model or the new one and never half of one.  A checksum over
@@ -29,7 +29,7 @@ FORMAT = "fastrnn"
 FORMAT_VERSION = 1
 
 
-def save(model: Sequential | Layer, path: str | os.PathLike[str]) -> None:
+def save(model: Sequential | Layer, path: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None:
     """Write a model or a single layer to a file.
 
     Parameters
@@ -38,6 +38,8 @@ def save(model: Sequential | Layer, path: str | os.PathLike[str]) -> None:
         With parameters: built or trained.
     path : str or os.PathLike
         An existing file is replaced.
+    extra : mapping, optional
+        What else the file shall hold, as JSON takes it: ``read(path)[1]["extra"]``; `load` leaves it alone.
 
     Examples
     --------
@@ -53,10 +55,12 @@ def save(model: Sequential | Layer, path: str | os.PathLike[str]) -> None:
     """
     from fastrnn.layers.config import to_plain
 
-    if not model.built:
+    if not model.built or model.input_size is None:
         raise ValueError(f"{type(model).__name__} has no parameters yet: call build(input_size) or run data through it")
     config = {"model": to_plain(model), "input_size": model.input_size, "training": _training_config(model)}
-    write(path, dict(model.params), config)
+    if extra is not None:
+        config["extra"] = dict(extra)
+    write(path, {**model.params, **model.buffers}, config)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -95,9 +99,11 @@ def load(path: str | os.PathLike[str]) -> Any:
     try:
         model = from_plain(config["model"])
         model.build(config["input_size"])
-        if set(model.params) != set(arrays):
-            raise ValueError(f"expected the parameters {', '.join(model.params)}, got {', '.join(arrays) or 'none'}")
-        model.params.update(arrays)
+        expected = [*model.params, *model.buffers]
+        if set(expected) != set(arrays):
+            raise ValueError(f"expected the parameters {', '.join(expected)}, got {', '.join(arrays) or 'none'}")
+        for mapping in (model.params, model.buffers):
+            mapping.update({name: arrays[name] for name in mapping})
         if config["training"] is not None:
             model.compile(**_arguments(config["training"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -17,11 +17,22 @@ from ..helpers import Cell, assert_close, past_the_end
 Array = np.ndarray
 
 
+OWN_OPTIONS: dict[str, dict[str, Any]] = {"gru_reset_before": {"reset_after": False}, "leaky": {"leak": 0.4}}
+W_H = {"product": "matrix", "elementwise": "vector", "nothing": None}
+
+
 def engine_cell(name: str) -> Cell:
     """A cell as the registry of the kernels describes it."""
     spec = _engine.CELLS[name]
     states = ("h", "c") if spec["cell_state"] else ("h",)
-    return Cell(name, spec["gates"], states, bias_rows=None if spec["additive"] else 2)
+    bias_rows = None if spec["bias_rows"] == 1 else spec["bias_rows"]
+    options = OWN_OPTIONS.get(name, {})
+    return Cell(spec["function"], spec["gates"], states, bias_rows, options, W_H[spec["recurrent"]])
+
+
+def spec_of(cell: Cell) -> dict[str, Any]:
+    """What the registry says of a cell."""
+    return _engine.CELLS["gru_reset_before" if cell.options.get("reset_after") is False else cell.name]
 
 
 ENGINE_CELLS = tuple(map(engine_cell, _engine.CELLS))
@@ -36,7 +47,7 @@ def random_arguments(
 ) -> dict[str, Any]:
     """Arguments of a forward function by name; weights of the size 1/sqrt(their rows) keep float32 well conditioned."""
     arguments = cell.arguments(rng, batch, steps, inputs, hidden)
-    return {name: value.astype(dtype) for name, value in arguments.items()}
+    return {name: None if value is None else value.astype(dtype) for name, value in arguments.items()}
 
 
 def random_upstream(

@@ -16,6 +16,7 @@ from .cases import (
     instruction_sets,
     random_arguments,
     random_upstream,
+    spec_of,
     with_nan_past_the_end,
 )
 
@@ -24,7 +25,7 @@ SIZES_OF_SEVERAL_CHUNKS = [(2, 1000, 3, 8), (1, 1000, 2, 33), (70, 40, 5, 200), 
 CELLS_AND_RECURRENT_ACTIVATIONS = [
     (cell, recurrent)
     for cell in ENGINE_CELLS
-    for recurrent in (_engine.ACTIVATIONS if _engine.CELLS[cell.name]["gated"] else (None,))
+    for recurrent in (_engine.ACTIVATIONS if spec_of(cell)["gated"] else (None,))
 ]
 
 

@@ -240,7 +240,7 @@ def test_instruction_sets_differ_but_little(cell: Cell, dtype: str, arguments: d
 
 def infer(cell: Cell, arguments: dict[str, Any], **options: Any) -> tuple[np.ndarray, Any]:
     """The engine's forward pass that keeps nothing for a backward pass."""
-    spec = _engine.CELLS[cell.name]
+    spec = spec_of(cell)
     c0 = arguments.get("c0")
     codes = _engine.ACTIVATIONS["tanh"], _engine.ACTIVATIONS["sigmoid"]
     return _engine.forward(

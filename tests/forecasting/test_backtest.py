@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastrnn.forecasting import Forecaster, LastValue, SeasonalNaive, Split, backtest
+from fastrnn.forecasting import Forecaster, LastValue, Linear, SeasonalNaive, Split, backtest
 
 
 def test_errors_are_those_of_the_test_part_and_gaps_do_not_count(rng):
@@ -57,3 +57,43 @@ def test_the_forecasters_given_stay_as_they_are(rng):
     assert {name: vars(forecaster) for name, forecaster in given.items()} == before
     assert result.fitted.keys() == given.keys()
     assert result.fitted["network"].model_ is not None
+
+
+def test_stride_counts_back_from_the_last_origin(rng):
+    y, split = rng.normal(size=60), Split(30, 40, 60)
+    every = backtest({"last": LastValue(3)}, split, y)
+    np.testing.assert_array_equal(every.origins, np.arange(39, 57))
+    some = backtest({"last": LastValue(3)}, split, y, stride=5)
+    np.testing.assert_array_equal(some.origins, [41, 46, 51, 56])
+    np.testing.assert_array_equal(some.forecasts["last"], every.forecasts["last"][[2, 7, 12, 17]])
+    last = every.last_origin()
+    np.testing.assert_array_equal(last.truth, [y[57:60]])
+    np.testing.assert_allclose(last.mae("last"), np.abs(y[57:60] - y[56]).mean())
+
+
+def test_refits_see_all_rows_before_and_none_after(rng):
+    """Least squares from the origins of each stage is that of a fit on the rows before the stage."""
+    y, split = rng.normal(size=90).cumsum(), Split(50, 60, 90)
+    result = backtest({"linear": Linear(4, 2)}, split, y, refit=12)
+    for stage in (60, 72, 84):
+        origins = np.arange(stage - 1, min(stage + 11, 88))
+        rows = np.isin(result.origins, origins)
+        expected = Linear(4, 2).fit(y[:stage]).predict_at(origins, y)
+        np.testing.assert_allclose(result.forecasts["linear"][rows], expected)
+    np.testing.assert_array_equal(result.origins, np.arange(59, 88))
+    once = backtest({"linear": Linear(4, 2)}, split, y)
+    np.testing.assert_array_equal(once.forecasts["linear"][:12], result.forecasts["linear"][:12])
+    assert (once.forecasts["linear"][12:] != result.forecasts["linear"][12:]).all()
+
+
+def test_refits_keep_the_length_of_the_validation_part(rng):
+    network = Forecaster(units=2, window=4, epochs=1)
+    result = backtest({"network": network}, Split(40, 50, 60), rng.normal(size=60), refit=5)
+    assert result.fitted["network"].validation == 10
+    assert result.fitted["network"].data_[""].y.size == 55
+
+
+@pytest.mark.parametrize(("option", "value"), [("stride", 0), ("refit", 0)])
+def test_bad_options(option, value):
+    with pytest.raises(ValueError, match=f"{option}: expected an integer >= 1, got 0"):
+        backtest({"last": LastValue()}, Split(10, 15, 20), np.arange(20.0), **{option: value})

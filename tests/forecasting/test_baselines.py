@@ -1,9 +1,11 @@
 """Baselines against what they say by definition."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from fastrnn.forecasting import LastValue, Linear, SeasonalNaive
+from fastrnn.forecasting import HoltWinters, LastValue, Linear, SeasonalNaive
 
 
 def test_last_value(rng):
@@ -16,6 +18,59 @@ def test_seasonal_naive_beyond_one_season(rng):
     y = rng.normal(size=30)
     said = SeasonalNaive(season=4, horizon=6).fit(y).predict_at([9], y)
     np.testing.assert_array_equal(said[0], y[[6, 7, 8, 9, 6, 7]])
+
+
+def test_seasonal_naive_with_growth(rng):
+    y = rng.normal(size=30)
+    said = SeasonalNaive(season=4, horizon=6, growth=True).fit(y).predict_at([9, 20], y)
+    growth = y[6:10].mean() - y[2:6].mean()
+    np.testing.assert_allclose(said[0], y[[6, 7, 8, 9, 6, 7]] + growth * np.array([1, 1, 1, 1, 2, 2]))
+    with pytest.raises(ValueError, match=r"origins: expected at least 2 \* season - 1 = 7, got 6"):
+        SeasonalNaive(season=4, growth=True).fit(y).predict_at([6], y)
+    with pytest.raises(ValueError, match="season: expected at most half of the 30 values of y, got 16"):
+        SeasonalNaive(season=16, growth=True).fit(y)
+
+
+def test_holt_winters_is_that_of_statsmodels(rng):
+    """At the end of fit's series, and smoothed on with the same constants from a later row.
+
+    But for whole seasons ahead: statsmodels leaves the last value's part in its season out, as the equations do not.
+    """
+    holtwinters = pytest.importorskip("statsmodels.tsa.holtwinters")
+    t = np.arange(200)
+    level = np.cumsum(0.1 + 0.3 * rng.normal(size=200))
+    y = level + (3 + 0.02 * t) * np.sin(2 * np.pi * t / 12) + 0.2 * rng.normal(size=200)
+    model = HoltWinters(season=12, horizon=30).fit(y[:150])
+    options = {"trend": "add", "seasonal": "add", "seasonal_periods": 12}
+    peer = holtwinters.ExponentialSmoothing(y[:150], **options, initialization_method="estimated").fit()
+    others = np.delete(np.arange(30), [11, 23])
+    np.testing.assert_allclose(model.predict()[others], peer.forecast(30)[others], rtol=1e-9)
+    p = peer.params
+    season = p["smoothing_seasonal"] * (y[149] - peer.level[-2] - peer.trend[-2])
+    season += (1 - p["smoothing_seasonal"]) * peer.season[-13]
+    expected = peer.level[-1] + np.array([12, 24]) * peer.trend[-1] + season
+    np.testing.assert_allclose(model.predict()[[11, 23]], expected, rtol=1e-9)
+    assert min(p["smoothing_level"], p["smoothing_seasonal"]) > 0.01  # the constants matter
+    start = {"initial_level": p["initial_level"], "initial_trend": p["initial_trend"]}
+    later = holtwinters.ExponentialSmoothing(
+        y[:181], **options, initialization_method="known", **start, initial_seasonal=p["initial_seasons"]
+    ).fit(
+        smoothing_level=p["smoothing_level"],
+        smoothing_trend=p["smoothing_trend"],
+        smoothing_seasonal=p["smoothing_seasonal"],
+        optimized=False,
+    )
+    np.testing.assert_allclose(model.predict_at([100, 180], y)[1, others], later.forecast(30)[others], rtol=1e-9)
+
+
+def test_holt_winters_without_statsmodels_or_season(monkeypatch):
+    with pytest.raises(ValueError, match="season: expected an integer >= 2"):
+        HoltWinters().fit(np.arange(20.0))
+    with pytest.raises(ValueError, match="season: expected at most half of the 20 values"):
+        HoltWinters(11).fit(np.arange(20.0))
+    monkeypatch.setitem(sys.modules, "statsmodels.tsa.holtwinters", None)
+    with pytest.raises(ImportError, match="needs statsmodels: pip install statsmodels"):
+        HoltWinters(4).fit(np.arange(20.0))
 
 
 def test_season_comes_from_the_time_step():

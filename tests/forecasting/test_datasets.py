@@ -25,6 +25,15 @@ def test_co2_weekly():
     assert (np.diff(co2.time) == np.timedelta64(7, "D")).all()
 
 
+def test_co2_monthly():
+    weekly, monthly = datasets.co2_weekly(), datasets.co2_monthly()
+    assert len(monthly.y) == 526
+    missing = ["1958-06", "1958-10", "1964-02", "1964-03", "1964-04"]
+    np.testing.assert_array_equal(monthly.time[np.isnan(monthly.y)].astype("datetime64[M]"), np.array(missing, "M8[M]"))
+    january = weekly.time.astype("datetime64[M]") == np.datetime64("1990-01")
+    np.testing.assert_allclose(monthly.y[monthly.time == np.datetime64("1990-01-01")], np.nanmean(weekly.y[january]))
+
+
 def test_unknown_name():
     with pytest.raises(ValueError, match="expected one of 'bike_sharing', 'co2_weekly', got 'cars'"):
         datasets.path("cars")

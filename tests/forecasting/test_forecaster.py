@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn.forecasting import Forecaster, LastValue, Linear, SeasonalNaive, backtest, split_end
+from fastrnn.forecasting import Forecaster, LastValue, Linear, SeasonalNaive, backtest, cells, split_end
+from fastrnn.forecasting.networks import STRATEGIES, WAVENET, Network, recurrent_layers
+
+convolutions = pytest.mark.skipif(not hasattr(fastrnn.layers, "Conv1D"), reason="there is no Conv1D")
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +18,7 @@ def wave():
     return 10 + 3 * np.sin(2 * np.pi * t / 24) + np.sin(2 * np.pi * t / 7) + 0.1 * noise
 
 
-@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("horizon", [1, 5])
 def test_every_strategy_learns(wave, strategy, horizon):
     network = Forecaster(units=12, window=24, horizon=horizon, strategy=strategy, epochs=40, learning_rate=0.01)
@@ -25,14 +28,112 @@ def test_every_strategy_learns(wave, strategy, horizon):
     assert result.mae("network") < 0.5 * result.mae("last")
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize("cell", [cell for cell in cells() if cell != WAVENET])
 def test_every_cell_learns_and_layers_stack(wave, cell):
     network = Forecaster(cell=cell, units=8, layers=2, window=12, epochs=30, learning_rate=0.01)
     result = backtest({"last": LastValue(), "network": network}, split_end(len(wave), 12, 1), wave)
     assert result.mae("network") < 0.7 * result.mae("last")
 
 
+def test_cells_are_the_layers_that_there_are():
+    assert {"gru", "lstm", "rnn"} < set(recurrent_layers())
+    for cell, kind in recurrent_layers().items():
+        assert getattr(fastrnn.layers, kind.__name__) is kind
+        assert kind(3).units == 3
+        assert cell == cell.lower()
+    assert set(cells()) == {*recurrent_layers(), WAVENET}
+
+
+@convolutions
 @pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_wavenet_learns(wave, strategy, layers):
+    network = Forecaster(
+        cell="wavenet",
+        units=10,
+        layers=layers,
+        window=24,
+        horizon=3,
+        strategy=strategy,
+        epochs=20,
+        learning_rate=0.01,
+        dropout=0.0,
+    )
+    result = backtest({"last": LastValue(3), "network": network}, split_end(len(wave), 24, 3), wave)
+    assert result.mae("network") < 0.5 * result.mae("last")
+
+
+@convolutions
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("window", [24, 25])
+def test_a_convolution_in_front_learns(wave, strategy, window):
+    """Whatever the strides leave over is left out at the beginning: the last row always counts."""
+    network = Forecaster(
+        units=10, window=window, horizon=2, strategy=strategy, frontend="conv", epochs=30, learning_rate=0.01
+    )
+    result = backtest({"last": LastValue(2), "network": network}, split_end(len(wave), 24, 2), wave)
+    assert result.mae("network") < 0.5 * result.mae("last")
+    network = result.fitted["network"]
+    changed = wave.copy()
+    changed[500] += 1.0
+    assert (network.predict_at([500], changed) != network.predict_at([500], wave)).all()
+
+
+def test_the_front_end_s_steps_end_with_the_window():
+    """Each of its outputs is held against what comes after the last row that it has seen."""
+    for window in (4, 5, 24, 25):
+        network = Network("gru", 3, 1, window, 2, "conv", "seq2seq", 2, 0.0)
+        steps = (window - network.skipped - 4) // 2 + 1  # of a convolution over 4 rows that moves by 2
+        np.testing.assert_array_equal(network.spoken, np.arange(steps) * 2 - 2 * (steps - 1))
+
+
+@convolutions
+@pytest.mark.parametrize("window", [2, 7, 8, 9])
+def test_a_wavenet_sees_the_whole_window(rng, window):
+    y = rng.normal(size=200)
+    network = Forecaster("wavenet", units=4, window=window, epochs=1, dropout=0.0).fit(y)
+    said = network.predict(y)
+    for back in (1, window):
+        changed = y.copy()
+        changed[-back] += 1.0
+        assert (network.predict(changed) != said).all()
+
+
+@pytest.mark.parametrize("strategy", ["direct", "seq2seq", "encoder_decoder"])
+def test_seasonal_differences_follow_growth_and_season(strategy):
+    """The growth itself grows: the network beats the growth of the last season."""
+    t = np.arange(240)
+    y = 0.002 * t**2 + 5 * np.sin(2 * np.pi * t / 12)
+    split = split_end(240, 12, 18, test=40, validation=30)
+    options = {"units": 6, "window": 12, "horizon": 18, "strategy": strategy, "differences": 12, "dropout": 0.0}
+    grown = SeasonalNaive(12, 18, growth=True)
+    result = backtest({"grown": grown, "network": Forecaster(**options, epochs=25)}, split, y)
+    assert result.fitted["network"].differences_ == 12
+    assert result.mae("network") < 0.5 * result.mae("grown")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("differences", [0, 1, 3])
+def test_a_network_that_says_nothing_repeats_what_was(rng, strategy, differences):
+    """The last value, or the season before and its growth."""
+    y = rng.normal(size=120).cumsum()
+    options = {"units": 2, "window": 6, "horizon": 5, "epochs": 1}
+    network = Forecaster(differences=differences, strategy=strategy, **options).fit(y)
+    for name in network.model_.params:
+        network.model_.params[name] = np.zeros_like(network.model_.params[name])
+    t, growth = 100, y[100] - y[97]
+    expected = [y[98] + growth, y[99] + growth, y[100] + growth, y[98] + 2 * growth, y[99] + 2 * growth]
+    np.testing.assert_allclose(network.predict_at([t], y)[0], expected if differences == 3 else [y[100]] * 5)
+
+
+def test_seasonal_differences_need_a_season_before_the_window(wave):
+    network = Forecaster(units=2, window=6, differences=12, epochs=1).fit(wave)
+    assert np.isfinite(network.predict(wave[:18])).all()
+    with pytest.raises(ValueError, match=r"origins: expected at least window \+ differences - 1 = 17, got 16"):
+        network.predict(wave[:17])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_another_column_helps(strategy):
     rng = np.random.default_rng(0)
     other = rng.normal(size=900)
@@ -44,7 +145,7 @@ def test_another_column_helps(strategy):
     assert both.mae("network") < 0.3 * alone.mae("network")
 
 
-@pytest.mark.parametrize("strategy", ["direct", "recursive"])
+@pytest.mark.parametrize("strategy", ["direct", "recursive", "encoder_decoder"])
 def test_the_calendar_helps(strategy):
     """A daily peak that a window of two hours cannot foresee without a clock."""
     hour = np.arange(24 * 40)
@@ -65,7 +166,7 @@ def test_the_calendar_helps(strategy):
     assert clock.rmse("network") < 0.7 * blind.rmse("network")
 
 
-@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_trend_is_followed_beyond_what_was_seen(strategy):
     t = np.arange(600)
     y = 0.1 * t + np.sin(2 * np.pi * t / 12)
@@ -76,7 +177,7 @@ def test_a_trend_is_followed_beyond_what_was_seen(strategy):
     assert result.mae("network") < 0.4 * result.mae("last")
 
 
-@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_forecast_depends_on_the_past_alone(wave, strategy):
     X = np.column_stack([np.roll(wave, 3), wave**2])
     time = np.arange(len(wave)).astype("datetime64[h]")
@@ -89,7 +190,7 @@ def test_a_forecast_depends_on_the_past_alone(wave, strategy):
     np.testing.assert_array_equal(network.predict_at([450], wave, X, time=time), before)
 
 
-@pytest.mark.parametrize("strategy", ["direct", "recursive", "seq2seq"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_filled_targets_are_not_held_against_the_network(wave, strategy):
     """What a filled target of the validation part holds changes neither the loss nor the network."""
     known = np.ones(len(wave), dtype=bool)
@@ -159,12 +260,38 @@ def test_early_stopping_keeps_the_best_weights(wave):
     assert len(losses) - 1 - int(np.argmin(losses)) == 2
 
 
-def test_model_can_be_saved_and_loaded(wave, tmp_path):
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_forecaster_is_saved_with_all_that_it_needs(wave, tmp_path, strategy):
+    """Scaling, transform, differences, calendar, plan, calibration: the same forecasts, bit for bit."""
+    X, planned = np.roll(wave, 3)[:, None], np.roll(wave, -2)[:, None]
+    time = np.arange(len(wave)).astype("datetime64[h]")
+    quantiles = None if strategy == "recursive" else (0.1, 0.5, 0.9)
+    options = {"units": 4, "window": 8, "horizon": 3, "differences": 7, "epochs": 1, "quantiles": quantiles}
+    network = Forecaster(strategy=strategy, **options).fit(np.round(wave) + 20, X, time=time, planned=planned)
+    assert network.transform_ == "sqrt"
+    network.save(tmp_path / "network.safetensors")
+    loaded = Forecaster.load(tmp_path / "network.safetensors")
+    assert loaded.get_params() == network.get_params()
+    data = {"y": wave[:400], "X": X[:400], "time": time[:400], "planned": planned}
+    np.testing.assert_array_equal(loaded.predict(**data), network.predict(**data))
+    np.testing.assert_array_equal(loaded.predict_quantiles(**data), network.predict_quantiles(**data))
+    assert loaded.training_ == network.training_
+    with pytest.raises(ValueError, match="y: expected a series, this Forecaster was loaded from a file without one"):
+        loaded.predict()
+
+
+def test_the_network_of_a_saved_forecaster_can_be_loaded_alone(wave, tmp_path):
     network = Forecaster(units=4, window=8, epochs=1).fit(wave)
+    network.save(tmp_path / "network.safetensors")
     network.model_.save(tmp_path / "model.safetensors")
-    loaded = fastrnn.load(tmp_path / "model.safetensors")
     x = np.random.default_rng(0).normal(size=(3, 8, 1)).astype(np.float32)
-    np.testing.assert_array_equal(loaded.predict(x), network.model_.predict(x))
+    for name in ("network", "model"):
+        loaded = fastrnn.load(tmp_path / f"{name}.safetensors")
+        np.testing.assert_array_equal(loaded.predict(x), network.model_.predict(x))
+    with pytest.raises(ValueError, match=r"model.safetensors: holds a network without a forecaster"):
+        Forecaster.load(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="not fitted yet"):
+        Forecaster().save(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +313,20 @@ def test_scikit_learn_can_clone(estimator):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"cell": "gruu"}, ValueError, "cell: expected one of 'gru', 'lstm', 'rnn'"),
+        ({"cell": "gruu"}, ValueError, "cell: expected one of .*'gru', .*'wavenet', got 'gruu'"),
+        ({"frontend": "cnn"}, ValueError, "frontend: expected one of 'none', 'conv', got 'cnn'"),
+        ({"frontend": "conv", "window": 3}, ValueError, "window: expected at least 4 rows with frontend='conv', got 3"),
+        ({"cell": "wavenet", "frontend": "conv"}, ValueError, "frontend: expected 'none' with cell='wavenet'"),
+        (
+            {"cell": "wavenet", "strategy": "encoder_decoder"},
+            ValueError,
+            "expects a recurrent cell, got cell='wavenet'",
+        ),
+        ({"differences": -1}, ValueError, "differences: expected an integer >= 0"),
+        ({"differences": 1.5}, TypeError, "differences: expected an integer"),
+        ({"quantiles": (0.1, 0.9)}, ValueError, "quantiles: expected 0.5 among them, .* got \\(0.1, 0.9\\)"),
+        ({"quantiles": (0.5, 1.5)}, ValueError, "quantiles: expected a number"),
+        ({"quantiles": (0.5,), "strategy": "recursive"}, ValueError, "quantiles: expected None with strategy='recurs"),
         ({"strategy": "indirect"}, ValueError, "strategy: expected one of"),
         ({"units": 0}, ValueError, "units: expected an integer >= 1, got 0"),
         ({"window": 2.5}, TypeError, "window: expected an integer"),

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("pandas")
 
-from fastrnn.forecasting import fill_gaps, read_csv
+from fastrnn.forecasting import fill_gaps, read_csv, read_panel
 
 
 @pytest.fixture
@@ -177,3 +177,94 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "latin.csv").write_bytes("größe\n1\n".encode("latin-1"))
     with pytest.raises(ValueError, match="not text in UTF-8"):
         read_csv(tmp_path / "latin.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "line"),
+    [
+        ("a,b\n1,1\n\n\n2,x\n3,3\n", {"target": "a"}, "line 5: 'x'"),
+        ("\n\na,b\n1,1\n2,x\n3,3\n", {"target": "a"}, "line 5: 'x'"),
+        ("a,b\r\n1,1\r\n\r\n2,x\r\n3,3\r\n", {"target": "a"}, "line 4: 'x'"),
+        ('a,"b\nc"\n1,1\n2,x\n3,3\n', {"target": "a"}, "line 4: 'x'"),
+        ('a,note,b\n1,"one\n\ntwo",1\n2,y,x\n3,y,3\n', {"target": "a"}, "line 5: 'x'"),
+        ("a,b\n,\n   \n2,x\n3,3\n4,4\n", {"target": "a"}, "line 4: 'x'"),
+        ("time,a\n2011-01-01,1\n\nyesterday,2\n", {}, "line 4: 'yesterday'"),
+    ],
+)
+def test_the_line_is_that_of_the_file(tmp_path, text, options, line):
+    """Blank lines count, and so do line ends inside a cell."""
+    path = tmp_path / "series.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(ValueError, match=line):
+        read_csv(path, **options)
+
+
+def test_the_row_is_told_where_lines_cannot_be_counted(tmp_path):
+    import gzip
+
+    path = tmp_path / "series.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n1,1\n2,x\n3,3\n"))
+    with pytest.raises(ValueError, match="column 'b', row 2: 'x'"):
+        read_csv(path, target="a")
+
+
+SHOPS = """day,shop,sold,price,rain
+2024-01-01,b,30,1,0
+2024-01-01,a,3,2,
+2024-01-03,a,5,2,1
+2024-01-02,b,20,1,1
+2024-01-04,a,7,3,0
+2024-01-05,a,,4,
+2024-01-06,a,,5,
+2024-01-03,b,25,1,0
+2024-01-02,a,4,,1
+"""
+
+
+def test_several_series_in_one_file(csv):
+    panel = read_panel(csv(SHOPS), "shop", target="sold")
+    assert list(panel) == ["b", "a"]
+    np.testing.assert_array_equal(panel["b"].y, [30, 20, 25])
+    np.testing.assert_array_equal(panel["a"].y, [3, 4, 5, 7, 7, 7])
+    np.testing.assert_array_equal(panel["a"].known[:, 0], [True] * 4 + [False] * 2)
+    assert panel["a"].columns == panel["b"].columns == ("sold", "price", "rain")
+    assert {str(series.step) for series in panel.values()} == {"1 day"}
+    assert "a: rows were sorted by time" in panel["a"].notes
+
+
+def test_planned_columns_reach_beyond_the_series(csv):
+    panel = read_panel(csv(SHOPS), "shop", target="sold", planned=["price"])
+    a, b = panel["a"], panel["b"]
+    assert len(a) == 4
+    assert (a.columns, a.planned_columns) == (("sold", "rain"), ("price",))
+    np.testing.assert_array_equal(a.planned, [[2], [2], [2], [3], [4], [5]])  # the missing one from the past
+    assert a.X.shape == (4, 1)
+    assert "a: 2 rows at the end have no more than planned values: taken for the future" in a.notes
+    assert len(b) == len(b.planned) == 3
+    alone = read_csv(csv("y,z,plan\n1,1,0\n,2,1\n3,3,0\n,,1\n"), target="y", planned=["plan"])
+    np.testing.assert_array_equal(alone.y, [1, 1, 3])
+    np.testing.assert_array_equal(alone.planned.ravel(), [0, 1, 0, 1])
+
+
+def test_the_plan_is_no_target(csv):
+    assert read_csv(csv("plan,y\n1,2\n2,4\n3,7\n"), planned=["plan"]).target == "y"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("day,shop,y\n2024-01-01,a,1\n2024-01-02,a,2\n", {"series": "store"}, "series: no column 'store'"),
+        ("day,shop,y\n2024-01-01,a,1\n\n2024-01-02,,2\n", {"series": "shop"}, "column 'shop', line 4: empty"),
+        (
+            "day,shop,y\n2024-01-01,a,1\n2024-01-02,a,2\n2024-01-01,b,1\n2024-01-08,b,2\n",
+            {"series": "shop"},
+            "expected one time step in all, got 1 day in 'a' and 1 week in 'b'",
+        ),
+        ("shop,y\na,1\na,2\nb,7\nb,7\n", {"series": "shop"}, "series 'b': column 'y': is 7 in every row"),
+        ("shop,y\na,1\na,2\n", {"series": "shop", "planned": ["price"]}, "planned: no column 'price'"),
+    ],
+)
+def test_what_is_wrong_with_several_series(csv, text, options, message):
+    with pytest.raises(ValueError) as error:
+        read_panel(csv(text), **options)
+    assert message in str(error.value)

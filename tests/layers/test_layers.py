@@ -257,42 +257,7 @@ def test_configuration_survives_json(layer: Layer) -> None:
     assert repr(again) == repr(layer)
 
 
-def test_signatures_name_every_option() -> None:
-    common = set(inspect.signature(SimpleRNN).parameters)
-    assert {"units", "activation", "return_sequences", "zoneout", "seed"} <= common
-    assert set(inspect.signature(LSTM).parameters) - common == {"recurrent_activation", "unit_forget_bias", "peephole"}
-    assert set(inspect.signature(GRU).parameters) - common == {"recurrent_activation", "reset_after"}
-
-
 # ---- bad arguments ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("cls", RECURRENT)
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("dropout", 0.1),
-        ("recurrent_dropout", 0.1),
-        ("zoneout", 0.1),
-        ("layer_norm", True),
-        ("ln_epsilon", 1e-5),
-        ("stateful", True),
-    ],
-)
-def test_options_that_are_not_built_say_so(cls: Any, name: str, value: Any) -> None:
-    with pytest.raises(NotImplementedError, match=f"^{name}={value!r} is not built yet"):
-        cls(4, **{name: value})
-
-
-def test_more_that_is_not_built() -> None:
-    with pytest.raises(NotImplementedError, match="peephole"):
-        LSTM(4, peephole=True)
-    with pytest.raises(NotImplementedError, match="reset_after"):
-        GRU(4, reset_after=False)
-    with pytest.raises(NotImplementedError, match="mask"):
-        GRU(4)(np.ones((2, 3, 1)), mask=np.ones((2, 3), bool))
-    with pytest.raises(NotImplementedError, match="activation"):
-        LSTM(4, activation="gelu")
 
 
 @pytest.mark.parametrize(

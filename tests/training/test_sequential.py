@@ -459,7 +459,10 @@ def test_every_public_method_is_documented() -> None:
         (lambda m, x, y: m.fit(x, y, verbose="loud"), ValueError, "verbose: expected"),
         (lambda m, x, y: m.fit(x, np.ones((40, 2)), verbose=0), ValueError, r"y_true: expected shape .* got \(.*, 2\)"),
         (lambda m, x, y: m.predict(x[..., :1]) and m.predict(x), ValueError, "x: expected a last axis of size"),
-        (lambda m, x, y: m.forward(x, mask=np.ones((40, 6), bool)), NotImplementedError, "mask"),
+        (lambda m, x, y: m.forward(x, mask=np.ones((40, 6))), TypeError, "mask: expected a boolean array"),
+        (lambda m, x, y: m.fit(x, y, mask=np.ones((40, 5), bool)), ValueError, r"mask: expected shape \(B, T\) = "),
+        (lambda m, x, y: m.fit(x, y, reset_mask=np.ones((40, 5), bool)), ValueError, "reset_mask: expected shape"),
+        (lambda m, x, y: m.predict(x[:, 0], mask=np.ones((40, 6), bool)), ValueError, "mask: expected x to be 3-D"),
     ],
 )  # fmt: skip
 def test_bad_data(call: Any, error: type[Exception], match: str, rng: np.random.Generator) -> None:

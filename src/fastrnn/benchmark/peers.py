@@ -137,7 +137,7 @@ class StepFunction(FunctionsOfModule):
 
 
 class FastRNN(StepFunction):
-    """`fastrnn.functional` for sequences; for steps a `Stepper`, which packs the weights once and keeps the state."""
+    """`fastrnn.functional` for sequences; for steps a `RecurrentStage`, which packs the weights once and keeps the state."""
 
     name, title = "fastrnn", "fastrnn"
     modes = MODES
@@ -147,11 +147,12 @@ class FastRNN(StepFunction):
 
     @staticmethod
     def _bound_steps(case: Case) -> Prepared:
-        from .._stepper import Stepper
+        from .._stage import RecurrentStage
 
         x, *_, w_x, w_h, b = case.arguments().values()
         index, activations = _engine.CELLS[case.cell]["index"], _engine.ACTIVATIONS
-        stepper = Stepper(index, case.shape.batch, w_x, w_h, b, activations["tanh"], activations["sigmoid"])
+        tanh, sigmoid = activations["tanh"]["default"], activations["sigmoid"]["default"]
+        stepper = RecurrentStage(index, case.shape.batch, w_x, w_h, b, tanh, sigmoid)
 
         def results(h: Array) -> Results:
             return {**dict(zip(case.states, stepper.state, strict=True)), "h": h}

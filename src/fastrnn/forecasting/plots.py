@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from .backtest import Backtest
+from .estimator import ONLY
 from .report import NETWORK, Outcome, step_word
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_errors_by_step"]
 
 TRUTH, FORECAST, BASELINE, OTHERS = "#2b2d33", "#d1495b", "#7d9bbd", "#c9ced6"
 PANEL = 168  # steps shown at most, a week of hours
@@ -39,11 +42,19 @@ def draw(outcome: Outcome, path: str) -> None:
 
 
 def _draw_series(axes: Any, outcome: Outcome) -> None:
-    test, horizon, moments = outcome.backtest, outcome.horizon, outcome.moments
-    # forecasts that don't overlap, the last of them ending with the series
-    chosen = np.arange(len(test.origins) - 1, -1, -horizon)[: max(1, PANEL // horizon)][::-1]
+    name = next(iter(outcome.panel))
+    test, horizon, moments = outcome.backtest, outcome.horizon, outcome.moments()
+    if name != ONLY:
+        test = test.of_series(name)
+    chosen = _apart(test.origins, horizon)
     # rows (n * horizon,) of the series that the chosen forecasts are about
     rows = (test.origins[chosen][:, None] + 1 + np.arange(horizon)).ravel()
+    if outcome.ends:
+        (low, _), *_, (high, _) = _interval(outcome)
+        network = test.quantiles[NETWORK]
+        ends = [network[chosen][..., i].ravel() for i in (low, high)]
+        nominal = outcome.backtest.coverage(NETWORK)[0].nominal
+        axes.fill_between(moments[rows], *ends, color=FORECAST, alpha=0.15, lw=0, label=f"{nominal:.0%} interval")
     baseline = outcome.best_baseline
     lines = {
         "truth": (test.truth, {"color": TRUTH, "lw": 1.6, "zorder": 2.1}),
@@ -52,21 +63,50 @@ def _draw_series(axes: Any, outcome: Outcome) -> None:
     }
     for label, (values, style) in lines.items():
         axes.plot(moments[rows], values[chosen].ravel(), label=label, **style)
-    ahead = moments[-horizon:]
-    axes.axvspan(moments[-horizon - 1], ahead[-1], color=FORECAST, alpha=0.07, lw=0)
-    axes.plot(ahead, outcome.future[NETWORK], color=FORECAST, lw=1.6, ls=":", marker="o", ms=3, label="what comes next")
+    _draw_future(axes, outcome, name)
     axes.set_ylabel(outcome.unit)
     unit = step_word(outcome.series, horizon)
     title = f"{horizon} {unit} ahead" if horizon == 1 else f"{horizon} {unit} at a time"
-    axes.set_title(f"The end of the test part, forecast {title}", loc="left", fontweight="bold")
+    where = "" if name == ONLY else f" of {name}"
+    axes.set_title(f"The end of the test part{where}, forecast {title}", loc="left", fontweight="bold")
     axes.margins(x=0.01)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.16 * (high - low))  # room for the legend
+    low_end, high_end = axes.get_ylim()
+    axes.set_ylim(low_end, high_end + 0.16 * (high_end - low_end))  # room for the legend
     axes.grid(axis="y", color="#e6e8ec", lw=0.8)
     axes.set_axisbelow(True)
-    axes.legend(ncols=4, loc="upper left", frameon=False, fontsize=9)
+    axes.legend(ncols=3 if outcome.ends else 4, loc="upper left", frameon=False, fontsize=9)
     if moments.dtype.kind == "M":
         _label_times(axes)
+
+
+def _apart(origins: np.ndarray, horizon: int) -> np.ndarray:
+    """Places of origins whose forecasts don't overlap, the last of them ending with the series."""
+    chosen: list[int] = []
+    for place in range(len(origins) - 1, -1, -1):
+        if not chosen or origins[chosen[-1]] - origins[place] >= horizon:
+            chosen.append(place)
+        if len(chosen) >= max(1, PANEL // horizon):
+            break
+    return np.array(chosen[::-1])
+
+
+def _interval(outcome: Outcome) -> list[tuple[int, float]]:
+    """Places in the quantiles, and levels, of the widest interval's ends."""
+    levels = [level for _, level in outcome.ends]
+    last = len(levels)  # the median is one more
+    return [(0, levels[0]), (last, levels[-1])]
+
+
+def _draw_future(axes: Any, outcome: Outcome, name: str) -> None:
+    """What comes after the end of the series."""
+    moments, horizon = outcome.moments(), outcome.horizon
+    ahead = moments[-horizon:]
+    axes.axvspan(moments[-horizon - 1], ahead[-1], color=FORECAST, alpha=0.07, lw=0)
+    said = outcome.future[NETWORK][name]
+    axes.plot(ahead, said, color=FORECAST, lw=1.6, ls=":", marker="o", ms=3, label="what comes next")
+    if outcome.ends and horizon > 1:
+        quantiles = outcome.quantiles[name]
+        axes.fill_between(ahead, quantiles[:, 0], quantiles[:, -1], color=FORECAST, alpha=0.15, lw=0)
 
 
 def _label_times(axes: Any) -> None:
@@ -100,15 +140,54 @@ def _draw_errors(axes: Any, outcome: Outcome) -> None:
 
 
 def _draw_error_by_step(axes: Any, outcome: Outcome) -> None:
-    steps = np.arange(1, outcome.horizon + 1)
-    for name, label in outcome.labels.items():
-        style = {"ls": "--"} if name == "last_value" else {"marker": "o", "ms": 3}
-        error = outcome.backtest.mae_by_step(name)
-        axes.plot(steps, error, color=_color(name, outcome), lw=1.8, label=label, **style)
-    axes.set_ylim(0.0, 1.3 * axes.get_ylim()[1])  # room for the legend
+    colors = {name: _color(name, outcome) for name in outcome.labels}
+    unit = step_word(outcome.series, 2)
+    _plot_errors_by_step(axes, outcome.backtest, outcome.labels, colors, f"{unit} ahead", outcome.unit)
+
+
+def _plot_errors_by_step(
+    axes: Any, test: Backtest, labels: Mapping[str, str], colors: Mapping[str, str], ahead: str, unit: str
+) -> None:
+    horizon = test.truth.shape[1]
+    markers = iter(("s", "^", "v", "D", "P", "X", "<", ">"))
+    for name, label in labels.items():
+        marker = "o" if name == NETWORK else next(markers, "o")
+        style = {"color": colors[name], "lw": 2.2 if name == NETWORK else 1.6, "marker": marker, "ms": 4}
+        errors = test.mae_by_step(name)
+        axes.plot(np.arange(1, horizon + 1), errors, label=label, markevery=max(1, horizon // 12), **style)
+    axes.set_ylim(0.0, (1.1 + 0.07 * len(labels)) * axes.get_ylim()[1])  # room for the legend
     axes.locator_params(axis="x", integer=True)
-    axes.set_xlabel(f"{step_word(outcome.series, 2)} ahead")
-    axes.set_ylabel(outcome.unit)
+    axes.set_xlabel(ahead)
+    axes.set_ylabel(unit)
     axes.set_title("Mean absolute error", loc="left", fontweight="bold")
     axes.grid(axis="y", color="#e6e8ec", lw=0.8)
     axes.legend(loc="upper left", frameon=False, fontsize=9)
+
+
+def draw_errors_by_step(
+    test: Backtest, path: str, labels: Mapping[str, str] | None = None, *, step: str = "steps", unit: str = ""
+) -> None:
+    """Write a PNG: the mean absolute error by steps ahead, one line for each forecaster of a backtest.
+
+    Parameters
+    ----------
+    test : Backtest
+    path : str
+    labels : mapping of str to str, optional
+        Names in words; all names of the backtest by default.
+    step, unit : str
+        What a step is called, and the unit of the error.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    labels = {name: name for name in test.forecasts} if labels is None else labels
+    figure = Figure(figsize=(7.5, 4.8), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    shades = ("#7d9bbd", "#c9ced6", "#8fb18a", "#d9b26f", "#9b8bb4", "#6d7480")
+    others = [name for name in labels if name != NETWORK]
+    colors = {name: shades[i % len(shades)] for i, name in enumerate(others)} | {NETWORK: FORECAST}
+    _plot_errors_by_step(axes, test, labels, colors, f"{step} ahead", unit)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, format="png")

@@ -12,14 +12,20 @@ The rules, in the order in which they are applied:
    three missing steps in a row repeat the last known value; a longer gap repeats the value one season before. What is
    missing before the first known value takes that value. A filled target is never counted: neither in training as a
    target, nor in a test error.
+4. *Plans.* A column that is named as planned is known ahead. Where the last rows of the file have no target but planned
+   values, they are the future: the series ends before them.
+5. *Several series.* With a column that names the series, all this is done for each series by itself; they have the same
+   columns and the same time step, but may begin and end at different times.
 """
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +35,7 @@ from fastrnn import _check
 from .calendar import TimeStep, default_season, even_times, infer_time_step, written_time
 from .scaling import LARGEST
 
-__all__ = ["Series", "fill_gaps", "read_csv"]
+__all__ = ["Series", "fill_gaps", "make_series", "read_csv", "read_panel"]
 
 SHORT_GAP = 3
 MOST_CATEGORIES = 12
@@ -56,6 +62,10 @@ class Series:
         Where it was read from.
     notes : tuple of str
         What was missing and what was done about it, one sentence each.
+    planned_columns : tuple of str
+        Names of the columns of `planned`.
+    planned : (N + M, P) float64 array
+        Columns that are known ahead, of the rows of the series and of the M steps after it.
     """
 
     columns: tuple[str, ...]
@@ -66,6 +76,12 @@ class Series:
     season: int
     source: str
     notes: tuple[str, ...]
+    planned_columns: tuple[str, ...] = ()
+    planned: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+
+    def __post_init__(self) -> None:
+        if not self.planned_columns:
+            object.__setattr__(self, "planned", np.empty((len(self.values), 0)))
 
     @property
     def target(self) -> str:
@@ -87,7 +103,12 @@ class Series:
 
 
 def read_csv(
-    path: str | os.PathLike[str], target: str | None = None, time: str | None = None, season: int | None = None
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    time: str | None = None,
+    season: int | None = None,
+    *,
+    planned: Sequence[str] = (),
 ) -> Series:
     """Read a series from a CSV file with a header line; the rules stand at the top of this module.
 
@@ -102,6 +123,8 @@ def read_csv(
         of text that reads as times.
     season : int, optional
         Steps in a season; by default inferred from the time step.
+    planned : sequence of str, optional
+        Columns that are known ahead.
 
     Returns
     -------
@@ -120,16 +143,156 @@ def read_csv(
     >>> len(series), series.target, str(series.step), series.season
     (2284, 'co2', '1 week', 52)
     """
+    return _read(path, target, time, season, planned, None)[ALONE]
+
+
+def read_panel(
+    path: str | os.PathLike[str],
+    series: str,
+    target: str | None = None,
+    time: str | None = None,
+    season: int | None = None,
+    *,
+    planned: Sequence[str] = (),
+) -> dict[str, Series]:
+    """Read several series from one CSV file, one row for each series and step of time.
+
+    Parameters
+    ----------
+    path : path
+    series : str
+        The column that names the series of each row.
+    target, time, season, planned
+        As for `read_csv`.
+
+    Returns
+    -------
+    dict of str to Series
+        In the order of the file; all have the same columns, time step and season.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        With one sentence that says what is wrong and what to do.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from fastrnn.forecasting import read_panel
+    >>> path = os.path.join(tempfile.mkdtemp(), "sales.csv")
+    >>> with open(path, "w") as file:
+    ...     _ = file.write("day,shop,sold\\n2024-01-01,a,3\\n2024-01-01,b,30\\n2024-01-02,a,4\\n2024-01-02,b,20\\n")
+    >>> {name: shop.y.tolist() for name, shop in read_panel(path, "shop", target="sold").items()}
+    {'a': [3.0, 4.0], 'b': [30.0, 20.0]}
+    """
+    return _read(path, target, time, season, planned, series)
+
+
+ALONE = ""  # the name of a series in a file that names none
+
+
+def _read(
+    path: str | os.PathLike[str],
+    target: str | None,
+    time: str | None,
+    season: int | None,
+    planned: Sequence[str],
+    series: str | None,
+) -> dict[str, Series]:
+    """The series of a file by their names."""
     if season is not None:
         season = _check.integer("season", season, 1)
     pd = _pandas()
-    frame = _read_frame(pd, os.fspath(path))
+    path = os.fspath(path)
+    frame = _read_frame(pd, path)
+    frame.attrs["path"] = path
     notes: list[str] = []
+    labels = _labels(frame, series)
     time_column = _find_time_column(pd, frame, time, target)
-    moments = None if time_column is None else _parse_times(pd, frame[time_column], notes)
-    columns = frame.drop(columns=[] if time_column is None else [time_column])
-    names, values = _as_numbers(pd, columns, target, notes)
+    moments = None if time_column is None else _parse_times(pd, frame[time_column], path, notes)
+    columns = frame.drop(columns=[name for name in (time_column, series) if name is not None])
+    names, values = _as_numbers(pd, columns, target, planned, path, notes)
+    groups = {}
+    for label in dict.fromkeys(labels.tolist()):
+        rows = labels == label
+        own = notes if series is None else []  # what is said of the file, and what of one series
+        try:
+            groups[label] = make_series(
+                names, values[rows], None if moments is None else moments[rows], season, planned, path, own
+            )
+        except ValueError as error:
+            raise ValueError(str(error) if series is None else f"series {label!r}: {error}") from None
+    return groups if series is None else _alike(groups, season, notes)
 
+
+def _labels(frame: Any, series: str | None) -> np.ndarray:
+    """The series of each row."""
+    if series is None:
+        return np.full(len(frame), ALONE)
+    if series not in frame.columns:
+        raise ValueError(f"series: no column {series!r}; the columns are {_list(frame.columns)}")
+    missing = frame[series].isna().to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"column {series!r}, {_place(frame.attrs['path'], int(np.argmax(missing)))}: empty, expected the name of a "
+            f"series ({int(missing.sum())} of {len(missing)} are empty)"
+        )
+    return frame[series].astype(str).to_numpy(dtype=object)
+
+
+def _alike(groups: dict[str, Series], season: int | None, notes: list[str]) -> dict[str, Series]:
+    """Series of one file with one season; notes name the series, those on the file stand with the first."""
+    steps = {str(series.step): name for name, series in groups.items()}
+    if len(steps) > 1:
+        raise ValueError(
+            "series: expected one time step in all, got "
+            + " and ".join(f"{step} in {name!r}" for step, name in list(steps.items())[:2])
+            + "; resample the file to even steps"
+        )
+    shortest = min(groups.values(), key=len)
+    season = default_season(shortest.step, len(shortest)) if season is None else season
+    return {
+        name: replace(
+            series, season=season, notes=(*(notes if i == 0 else ()), *(f"{name}: {note}" for note in series.notes))
+        )
+        for i, (name, series) in enumerate(groups.items())
+    }
+
+
+def make_series(
+    names: Sequence[str],
+    values: np.ndarray,
+    moments: np.ndarray | None,
+    season: int | None = None,
+    planned: Sequence[str] = (),
+    source: str = "",
+    notes: list[str] | None = None,
+) -> Series:
+    """A series from arrays, its gaps found, filled and noted.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the columns, the target's first.
+    values : (N, C) float array
+        NaN where nothing is known.
+    moments : (N,) datetime64 array or None
+    season : int, optional
+    planned : sequence of str
+        Which of the columns are known ahead.
+    source : str
+    notes : list of str, optional
+        Those that there are already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> days = np.array(["2024-01-01", "2024-01-02", "2024-01-04"], "datetime64[us]")
+    >>> series = make_series(["sold"], np.array([[3.0], [4.0], [5.0]]), days)
+    >>> series.y.tolist(), series.known.ravel().tolist()
+    ([3.0, 4.0, 4.0, 5.0], [True, True, False, True])
+    """
+    notes = [] if notes is None else notes
     step = None
     if moments is not None:
         moments, values, step = _on_a_grid(moments, values, notes)
@@ -137,19 +300,27 @@ def read_csv(
     infinite = int(np.isinf(values).sum())
     if infinite:
         notes.append(f"{infinite} infinite values were taken as missing")
-    _require_moderate(names, values, known)
-    _require_target(names[0], values[:, 0], known[:, 0])
-    season = default_season(step, len(values)) if season is None else season
-    notes += _describe_gaps(names, known, season, moments)
+    _require_moderate(tuple(names), values, known)
+    ahead = np.array([name in planned for name in names])
+    # the series ends with the last row that has more than a plan
+    stop = int(np.flatnonzero(known[:, ~ahead].any(axis=1)).max(initial=-1)) + 1 if ahead.any() else len(values)
+    _require_target(names[0], values[:stop, 0], known[:stop, 0])
+    season = default_season(step, stop) if season is None else season
+    notes += _describe_gaps(tuple(names), known[:stop], season, None if moments is None else moments[:stop])
+    if stop < len(values):
+        notes.append(f"{len(values) - stop} rows at the end have no more than planned values: taken for the future")
+    values = fill_gaps(values, known, season)
     return Series(
-        columns=names,
-        values=fill_gaps(values, known, season),
-        known=known,
-        time=moments,
+        columns=tuple(name for name, is_ahead in zip(names, ahead, strict=True) if not is_ahead),
+        values=values[:stop, ~ahead],
+        known=known[:stop, ~ahead],
+        time=None if moments is None else moments[:stop],
         step=step,
         season=season,
-        source=os.fspath(path),
+        source=source,
         notes=tuple(notes),
+        planned_columns=tuple(name for name, is_ahead in zip(names, ahead, strict=True) if is_ahead),
+        planned=values[:, ahead],
     )
 
 
@@ -198,9 +369,23 @@ def _is_text(pd: Any, column: Any) -> bool:
     return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
 
 
-def _line(column: Any, where: np.ndarray) -> int:
-    """The line of the file (the header is line 1) on which the first True of `where` stands."""
-    return int(column.index[int(np.argmax(where))]) + 2
+def _place(path: str, row: int) -> str:
+    """Where a row of the table (0 is the first below the header) begins in the file: its line, the first being 1.
+
+    Blank lines are no rows, and a cell in quotes may hold line ends.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as lines:
+            reader = csv.reader(lines, skipinitialspace=True)
+            rows, line = -1, 1
+            for cells in reader:
+                rows += bool(cells) and (len(cells) > 1 or bool(cells[0].strip()))
+                if rows == row + 1:
+                    return f"line {line}"
+                line = reader.line_num + 1
+    except (UnicodeDecodeError, csv.Error):
+        pass  # compressed
+    return f"row {row + 1}"
 
 
 def _to_times(pd: Any, column: Any) -> Any:
@@ -228,7 +413,7 @@ def _find_time_column(pd: Any, frame: Any, time: str | None, target: str | None)
     return None
 
 
-def _parse_times(pd: Any, column: Any, notes: list[str]) -> np.ndarray:
+def _parse_times(pd: Any, column: Any, path: str, notes: list[str]) -> np.ndarray:
     """The column as UTC moments (N,) datetime64[us]."""
     if not _is_text(pd, column):
         raise ValueError(
@@ -238,10 +423,10 @@ def _parse_times(pd: Any, column: Any, notes: list[str]) -> np.ndarray:
     parsed = _to_times(pd, column)
     bad = parsed.isna().to_numpy()
     if bad.any():
-        line = _line(column, bad)
-        shown = "no time" if pd.isna(column.iloc[line - 2]) else repr(column.iloc[line - 2])
+        row = int(np.argmax(bad))
+        shown = "no time" if pd.isna(column.iloc[row]) else repr(column.iloc[row])
         raise ValueError(
-            f"column {column.name!r}, line {line}: {shown}, expected a time such as 2011-01-31T23:00 "
+            f"column {column.name!r}, {_place(path, row)}: {shown}, expected a time such as 2011-01-31T23:00 "
             f"({int(bad.sum())} of {len(bad)} cannot be read); correct it or name another time column"
         )
     if column.astype(str).str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).any():
@@ -249,9 +434,17 @@ def _parse_times(pd: Any, column: Any, notes: list[str]) -> np.ndarray:
     return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
 
 
-def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
+def _as_numbers(
+    pd: Any, frame: Any, target: str | None, planned: Sequence[str], path: str, notes: list[str]
+) -> tuple[tuple[str, ...], np.ndarray]:
     """Every usable column as float64, the target first."""
     columns: dict[str, np.ndarray] = {}
+    for name in planned:
+        if name not in frame.columns or name == target:
+            what = "is the target" if name == target else f"no column {name!r}; the columns are {_list(frame.columns)}"
+            raise ValueError(f"planned: {what}")
+        if _is_text(pd, frame[name]):
+            raise ValueError(f"planned: column {name!r} is text, expected numbers; write categories as 0 and 1")
     if target is not None and target not in frame.columns:
         raise ValueError(f"target: no column {target!r}; the columns are {_list(frame.columns)}")
     for name in frame.columns:
@@ -265,9 +458,9 @@ def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tu
             columns[str(name)] = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
             continue
         if name == target or numbers.notna().sum() > text.sum():
-            line = _line(column, text)
+            row = int(np.argmax(text))
             raise ValueError(
-                f"column {name!r}, line {line}: {column.iloc[line - 2]!r}, expected a number ({int(text.sum())} of "
+                f"column {name!r}, {_place(path, row)}: {column.iloc[row]!r}, expected a number ({int(text.sum())} of "
                 f"{len(text)} are text); correct it, or leave it empty if the value is missing"
             )
         categories = sorted(column.dropna().unique())
@@ -280,7 +473,7 @@ def _as_numbers(pd: Any, frame: Any, target: str | None, notes: list[str]) -> tu
             columns[f"{name}={category}"] = np.where(column.isna().to_numpy(), np.nan, indicator)
     if target is None:
         numeric = [str(name) for name in frame.columns if str(name) in columns]
-        target = next((name for name in numeric if not _counts_rows(name)), None)
+        target = next((name for name in numeric if not (_counts_rows(name) or name in planned)), None)
         if target is None:
             raise ValueError(
                 f"no column of numbers to forecast; the columns are {_list(frame.columns)}; "

@@ -1,11 +1,12 @@
-"""What `fastrnn forecast` says and writes: words, table, JSON, CSV files."""
+"""What `fastrnn forecast` says and writes: words, tables, JSON, CSV files."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,21 +14,29 @@ import numpy as np
 
 from .backtest import Backtest
 from .calendar import even_times, written_time
+from .estimator import ONLY
+from .forecaster import Forecaster
 from .reading import Series
 from .windows import Split
 
 __all__ = [
     "Outcome",
+    "Table",
     "as_json",
+    "coverage_lines",
     "error_table",
     "reading_lines",
     "season_words",
+    "series_table",
+    "show",
+    "step_table",
     "verdict",
     "write_forecast",
     "write_test",
 ]
 
 NETWORK = "network"
+MOST_SERIES = 20  # in the table of series; all are in the JSON
 
 
 @dataclass
@@ -36,14 +45,17 @@ class Outcome:
 
     Attributes
     ----------
-    series : Series
-    split : Split
+    panel : dict of str to Series
+        One series has the empty string for its name.
+    splits : dict of str to Split
     backtest : Backtest
-        Of ``"last_value"``, ``"seasonal_naive"``, ``"linear"`` and ``"network"``.
+        Of ``"last_value"``, ``"seasonal_naive"``, ``"linear"``, ``"network"`` and whatever else was compared.
     labels : dict of str to str
         The same names in words.
-    future : dict of str to (horizon,) array
-        Forecasts of what follows the series.
+    future : dict of str to dict of str to (horizon,) array
+        Forecasts of what follows each series.
+    quantiles : dict of str to (horizon, Q) array
+        The network's quantiles of the same; empty without intervals.
     unit : str
         Of the target.
     seconds : float
@@ -52,14 +64,25 @@ class Outcome:
         Written so far.
     """
 
-    series: Series
-    split: Split
+    panel: dict[str, Series]
+    splits: dict[str, Split]
     backtest: Backtest
     labels: dict[str, str]
-    future: dict[str, np.ndarray]
+    future: dict[str, dict[str, np.ndarray]]
+    quantiles: dict[str, np.ndarray]
     unit: str
     seconds: float = 0.0
     files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def series(self) -> Series:
+        """The (first) series."""
+        return next(iter(self.panel.values()))
+
+    @property
+    def split(self) -> Split:
+        """The split of the (first) series."""
+        return next(iter(self.splits.values()))
 
     @property
     def horizon(self) -> int:
@@ -72,11 +95,86 @@ class Outcome:
         return self.backtest.best(name for name in self.labels if name != NETWORK)
 
     @property
-    def moments(self) -> np.ndarray:
+    def ends(self) -> list[tuple[str, float]]:
+        """The network's quantiles but for the median, as columns of a file are called, and their levels."""
+        network = self.backtest.fitted[NETWORK]
+        levels = network.quantiles_ if isinstance(network, Forecaster) else ()
+        return [(f"{NETWORK}_{level:g}", level) for level in levels if level != 0.5]
+
+    def moments(self, name: str | None = None) -> np.ndarray:
         """The moments of all rows and of the `horizon` steps after them; row numbers if there are no times."""
-        if self.series.time is None or self.series.step is None:
-            return np.arange(len(self.series) + self.horizon)
-        return even_times(self.series.time, self.series.step, self.horizon)
+        series = self.series if name is None else self.panel[name]
+        if series.time is None or series.step is None:
+            return np.arange(len(series) + self.horizon)
+        return even_times(series.time, series.step, self.horizon)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it is drawn.
+
+    Attributes
+    ----------
+    title, caption : str
+    columns : sequence of str
+        Headings; the first column is words, the others are numbers.
+    rows : sequence of sequences of str
+    bold : int or None
+        The row to stand out.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    bold: int | None = None
+
+    def plain(self) -> str:
+        """The table as lines of text."""
+        heads = [column.replace("\n", " ") for column in self.columns]
+        widths = [max(len(row[i]) for row in [heads, *self.rows]) for i in range(len(heads))]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if i else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in [heads, *self.rows]
+        ]
+        rule = "-" * len(lines[0])
+        return "\n".join(line.rstrip() for line in [self.title, lines[0], rule, *lines[1:], self.caption] if line)
+
+    def rich(self) -> Any:
+        """The table for a rich console, the best row in bold."""
+        from rich.markup import escape  # names of columns come from the file, and may hold brackets
+        from rich.table import Table as RichTable
+
+        table = RichTable(
+            title=escape(self.title),
+            title_justify="left",
+            caption=escape(self.caption) or None,
+            caption_justify="left",
+        )
+        for i, column in enumerate(self.columns):
+            widest = max(len(row[i]) for row in self.rows)
+            justify: Any = "right" if i else "left"
+            table.add_column(escape(column), justify=justify, min_width=widest if i else min(widest, 20), no_wrap=i > 0)
+        for i, row in enumerate(self.rows):
+            table.add_row(*map(escape, row), style="bold" if i == self.bold else None)
+        return table
+
+
+def show(tables: Sequence[Table]) -> None:
+    """Print tables: with rich if it is installed, as plain text if not."""
+    try:
+        from rich.console import Console
+    except ImportError:
+        for table in tables:
+            print(f"\n{table.plain()}")
+        return
+    console = Console(highlight=False)
+    for table in tables:
+        console.print()
+        console.print(table.rich())
 
 
 def step_word(series: Series, count: int = 1) -> str:
@@ -99,53 +197,124 @@ def season_words(series: Series) -> str:
     return known.get((step, season), f"value {season} {step_word(series, season)} before")
 
 
-def reading_lines(series: Series, split: Split) -> Iterator[str]:
+def reading_lines(panel: Mapping[str, Series], splits: Mapping[str, Split]) -> Iterator[str]:
     """What was read, what was missing, how it is split."""
-    rows, columns = series.values.shape
-    others = "no other column" if columns == 1 else f"{columns - 1} other column" + ("s" if columns > 2 else "")
-    moments = np.arange(rows) if series.time is None else series.time
-    texts = written_time(moments)
+    name, series = next(iter(panel.items()))
+    columns = series.values.shape[1]
+    others = "no other column" if columns == 1 else _count(columns - 1, "other column")
+    if series.planned_columns:
+        others += f", planned ahead: {', '.join(series.planned_columns)}"
     yield f"read {series.source}"
-    when = "without times" if series.step is None else f"in steps of {series.step}, {texts[0]} to {texts[-1]}"
-    yield f"{rows} rows {when}; target {series.target!r} and {others}"
-    yield from series.notes
-    yield (
+    when = "without times" if series.step is None else f"in steps of {series.step}"
+    if name == ONLY:
+        moments = np.arange(len(series)) if series.time is None else series.time
+        texts = written_time(moments)
+        between = "" if series.step is None else f", {texts[0]} to {texts[-1]}"
+        yield f"{len(series)} rows {when}{between}; target {series.target!r} and {others}"
+    else:
+        rows = [len(each) for each in panel.values()]
+        yield (
+            f"{len(panel)} series of {min(rows)} to {max(rows)} rows {when}; target {series.target!r} and {others}; "
+            "one network for all"
+        )
+    for each in panel.values():
+        yield from each.notes
+    yield _parts(name, series, splits[name])
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+def _parts(name: str, series: Series, split: Split) -> str:
+    """Where training, validation and test lie."""
+    test, validation = split.stop - split.test, split.test - split.validation
+    if name != ONLY:
+        return f"validation on the {validation} {step_word(series, 2)} before the last {test} of each, test on those"
+    texts = written_time(np.arange(len(series)) if series.time is None else series.time)
+    return (
         f"training on {split.validation} {step_word(series, split.validation)}, "
-        f"validation on the {split.test - split.validation} from {texts[split.validation]}, "
-        f"test on the last {split.stop - split.test} from {texts[split.test]}"
+        f"validation on the {validation} from {texts[split.validation]}, "
+        f"test on the last {test} from {texts[split.test]}"
     )
 
 
-def error_table(outcome: Outcome) -> Any:
-    """The errors as a rich table, the best in bold."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    unit = escape(outcome.unit)  # names of columns come from the file, and may hold brackets
-    test, horizon = outcome.backtest, outcome.horizon
+def error_table(outcome: Outcome) -> Table:
+    """The errors of all forecasters, and over several steps ahead those of the last forecast alone too."""
+    test, horizon, unit = outcome.backtest, outcome.horizon, outcome.unit
     ahead = f"{'next' if horizon == 1 else f'next {horizon}'} {step_word(outcome.series, horizon)}"
-    table = Table(
-        title=f"{escape(outcome.series.target)}: {ahead}, {test.counted} forecasts of the last "
-        f"{outcome.split.stop - outcome.split.test} {step_word(outcome.series, 2)}",
-        title_justify="left",
-        caption="MAE: mean absolute error, RMSE: root mean squared error",
-        caption_justify="left",
-    )
-    table.add_column("forecast", no_wrap=True)
-    table.add_column(f"MAE\n{unit}", justify="right")
-    table.add_column(f"RMSE\n{unit}", justify="right")
-    table.add_column("against the\nbest baseline", justify="right")
+    origins = "" if horizon == 1 else f" from {_count(len(test.origins), 'origin')}"
+    columns = ["forecast", f"MAE\n{unit}", f"RMSE\n{unit}", "against the\nbest baseline"]
+    rolling = horizon > 1 and len(test.origins) > max(1, len(test.series_names))
+    if rolling:
+        columns.append(f"MAE, last\n{horizon} {step_word(outcome.series, horizon)}")
     best, reference = test.best(), test.mae(outcome.best_baseline)
+    rows = []
     for name, label in outcome.labels.items():
         change = test.mae(name) / reference - 1 if reference > 0 else float("nan")
-        table.add_row(
-            label,
-            f"{test.mae(name):#.4g}",
-            f"{test.rmse(name):#.4g}",
-            "" if name == outcome.best_baseline or not np.isfinite(change) else f"{change:+.0%}",
-            style="bold" if name == best else None,
+        against = "" if name == outcome.best_baseline or not np.isfinite(change) else f"{change:+.0%}"
+        row = [label, _short(test.mae(name), 4), _short(test.rmse(name), 4), against]
+        if rolling:
+            last = test.last_origin()
+            row.append(_short(last.mae(name), 4) if last.counted else "")
+        rows.append(row)
+    return Table(
+        title=f"{outcome.series.target}: {ahead}, {test.counted} forecasts{origins} of the last "
+        f"{outcome.split.stop - outcome.split.test} {step_word(outcome.series, 2)}",
+        columns=columns,
+        rows=rows,
+        caption="MAE: mean absolute error, RMSE: root mean squared error",
+        bold=list(outcome.labels).index(best),
+    )
+
+
+def step_table(outcome: Outcome) -> Table:
+    """The mean absolute error by steps ahead: all of them up to 8, else some from the first to the last."""
+    horizon, test = outcome.horizon, outcome.backtest
+    steps = np.unique(np.round(np.geomspace(1, horizon, min(8, horizon))).astype(int))
+    rows = []
+    for name, label in outcome.labels.items():
+        errors = test.mae_by_step(name)[steps - 1]
+        rows.append([label, *("" if np.isnan(error) else _short(error, 3) for error in errors)])
+    return Table(
+        title=f"mean absolute error by {step_word(outcome.series, 2)} ahead, {outcome.unit}",
+        columns=["forecast", *map(str, steps)],
+        rows=rows,
+        bold=list(outcome.labels).index(test.best()),
+    )
+
+
+def series_table(outcome: Outcome) -> Table:
+    """The mean absolute error of all forecasters on each series, and on all together."""
+    names = outcome.backtest.series_names
+    rows = []
+    for series in names[:MOST_SERIES]:
+        test = outcome.backtest.of_series(series)
+        errors = (_short(test.mae(name), 4) if test.counted else "" for name in outcome.labels)
+        rows.append([series, *errors])
+    rows.append(["all", *(_short(outcome.backtest.mae(name), 4) for name in outcome.labels)])
+    left = len(names) - MOST_SERIES
+    return Table(
+        title=f"mean absolute error by series, {outcome.unit}",
+        columns=["series", *(textwrap.fill(label, 12) for label in outcome.labels.values())],
+        rows=rows,
+        caption=f"and {left} more series: --json has them all" if left > 0 else "",
+        bold=len(rows) - 1,
+    )
+
+
+def _short(value: float, digits: int) -> str:
+    """A number with so many digits, trailing zeros among them, and no trailing point."""
+    return f"{value:#.{digits}g}".removesuffix(".")
+
+
+def coverage_lines(outcome: Outcome) -> Iterator[str]:
+    """How often each interval held the truth of the test part."""
+    for coverage in outcome.backtest.coverage(NETWORK):
+        yield (
+            f"{coverage.nominal:.0%} interval: held {coverage.actual:.1%} of the true values (nominal "
+            f"{coverage.nominal:.0%}), mean width {coverage.width:.4g} {outcome.unit}"
         )
-    return table
 
 
 def verdict(outcome: Outcome) -> str:
@@ -163,8 +332,10 @@ def verdict(outcome: Outcome) -> str:
 def as_json(outcome: Outcome) -> str:
     """The outcome as one JSON object."""
     test = outcome.backtest
-    moments = written_time(outcome.moments)
-    figures = {
+    moments = written_time(outcome.moments())
+    alone = set(outcome.panel) == {ONLY}
+    future = outcome.future[NETWORK]
+    figures: dict[str, Any] = {
         "target": outcome.series.target,
         "unit": outcome.unit,
         "horizon": outcome.horizon,
@@ -176,36 +347,88 @@ def as_json(outcome: Outcome) -> str:
         },
         "mae": {name: test.mae(name) for name in outcome.labels},
         "rmse": {name: test.rmse(name) for name in outcome.labels},
-        "forecast": [float(value) for value in outcome.future[NETWORK]],
-        "notes": list(outcome.series.notes),
+        "forecast": _listed(future[ONLY]) if alone else {name: _listed(said) for name, said in future.items()},
+        "notes": [note for series in outcome.panel.values() for note in series.notes],
         "seconds": round(outcome.seconds, 2),
         "files": outcome.files,
     }
+    if outcome.horizon > 1:
+        figures["mae_by_step"] = {name: _listed(test.mae_by_step(name)) for name in outcome.labels}
+        last = test.last_origin()
+        figures["mae_last_origin"] = {name: last.mae(name) for name in outcome.labels} if last.counted else None
+    if outcome.ends:
+        figures["coverage"] = [
+            {"nominal": c.nominal, "actual": c.actual, "width": c.width, "by_step": _listed(c.by_step)}
+            for c in test.coverage(NETWORK)
+        ]
+        quantiles = outcome.quantiles
+        figures["quantiles"] = {
+            f"{level:g}": _listed(_level(outcome, quantiles[ONLY], level))
+            if alone
+            else {name: _listed(_level(outcome, said, level)) for name, said in quantiles.items()}
+            for _, level in outcome.ends
+        }
+    if not alone:
+        parts = {name: test.of_series(name) for name in test.series_names}
+        figures["series"] = {
+            name: {"n": part.counted, "mae": {each: part.mae(each) for each in outcome.labels}}
+            for name, part in parts.items()
+            if part.counted
+        }
     return json.dumps(figures, allow_nan=False)
 
 
+def _listed(values: np.ndarray) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _level(outcome: Outcome, quantiles: np.ndarray, level: float) -> np.ndarray:
+    """One quantile of the network from all of them, which stand in the last axis."""
+    network = outcome.backtest.fitted[NETWORK]
+    assert isinstance(network, Forecaster)
+    return quantiles[..., network.quantiles_.index(level)]
+
+
 def write_forecast(outcome: Outcome, path: str) -> None:
-    """One line for each step after the end of the series: time, and what each forecaster says."""
-    moments = written_time(outcome.moments)[-outcome.horizon :]
-    rows = zip(moments, *(outcome.future[name] for name in outcome.labels), strict=True)
-    _write_csv(path, [_time_name(outcome), *outcome.labels], rows)
+    """One line for each step after the end of each series: time, what each forecaster says, ends of the intervals."""
+
+    def rows() -> Iterator[list[Any]]:
+        for series in outcome.panel:
+            moments = written_time(outcome.moments(series))[-outcome.horizon :]
+            said = [outcome.future[name][series] for name in outcome.labels]
+            said += [_level(outcome, outcome.quantiles[series], level) for _, level in outcome.ends]
+            yield from ([*_shown(series), moment, *row] for moment, *row in zip(moments, *said, strict=True))
+
+    _write_csv(path, [*_series_column(outcome), _time_name(outcome), *outcome.labels, *dict(outcome.ends)], rows())
 
 
 def write_test(outcome: Outcome, path: str) -> None:
     """One line for each forecast of the test part; the truth is empty where the series had a gap."""
     test, horizon = outcome.backtest, outcome.horizon
-    moments = written_time(outcome.moments)
+    moments = {series: written_time(outcome.moments(series)) for series in outcome.panel}
     forecasts = [test.forecasts[name] for name in outcome.labels]
+    forecasts += [_level(outcome, test.quantiles[NETWORK], level) for _, level in outcome.ends]
 
     def rows() -> Iterator[list[Any]]:
-        for row, origin in enumerate(test.origins):
+        for row, (series, origin) in enumerate(zip(test.series.tolist(), test.origins.tolist(), strict=True)):
+            when = moments[series]
             for ahead in range(horizon):
                 truth = test.truth[row, ahead] if np.isfinite(test.truth[row, ahead]) else ""
                 said = [forecast[row, ahead] for forecast in forecasts]
-                yield [moments[origin], ahead + 1, moments[origin + 1 + ahead], truth, *said]
+                yield [*_shown(series), when[origin], ahead + 1, when[origin + 1 + ahead], truth, *said]
 
     time = _time_name(outcome)
-    _write_csv(path, [f"last_known_{time}", "steps_ahead", time, "truth", *outcome.labels], rows())
+    columns = [f"last_known_{time}", "steps_ahead", time, "truth", *outcome.labels, *dict(outcome.ends)]
+    _write_csv(path, [*_series_column(outcome), *columns], rows())
+
+
+def _shown(series: str) -> list[str]:
+    """The cell that names a series, if there are several."""
+    return [] if series == ONLY else [series]
+
+
+def _series_column(outcome: Outcome) -> list[str]:
+    return [] if set(outcome.panel) == {ONLY} else ["series"]
 
 
 def _time_name(outcome: Outcome) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 __all__ = ["LARGEST", "ColumnScaler"]
@@ -31,7 +33,7 @@ class ColumnScaler:
         self.mean = table.mean(axis=0)
         deviation = table.std(axis=0)
         # rounding leaves a constant column with a deviation of some 1e-16 of its size, not with 0
-        varies = deviation > 1e-12 * np.abs(table).max(axis=0)
+        varies = deviation > 1e-12 * np.abs(table).max(axis=0, initial=0.0)
         self.scale = np.where(varies, deviation, np.inf)
         return self
 
@@ -43,3 +45,16 @@ class ColumnScaler:
         """Scaled values of one column back in their own units, float64."""
         scale = self.scale[column]
         return np.asarray(scaled, np.float64) * (scale if np.isfinite(scale) else 0.0) + self.mean[column]
+
+    def to_plain(self) -> dict[str, list[Any]]:
+        """Means and deviations as JSON takes them; None stands for a column that did not vary."""
+        scale = [float(value) if np.isfinite(value) else None for value in self.scale]
+        return {"mean": [float(value) for value in self.mean], "scale": scale}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, list[Any]]) -> ColumnScaler:
+        """The inverse of `to_plain`."""
+        scaler = cls()
+        scaler.mean = np.array(plain["mean"], np.float64)
+        scaler.scale = np.array([np.inf if value is None else value for value in plain["scale"]], np.float64)
+        return scaler

@@ -6,7 +6,8 @@ rows t + 1 to t + horizon.  No function here ever puts a row after t into the wi
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -59,13 +60,32 @@ class Split(NamedTuple):
     stop: int
 
 
+@overload
 def split_end(
     rows: int, window: int, horizon: int, season: int = 1, test: int | None = None, validation: int | None = None
-) -> Split:
+) -> Split: ...
+@overload
+def split_end(
+    rows: Mapping[str, int],
+    window: int,
+    horizon: int,
+    season: int = 1,
+    test: int | None = None,
+    validation: int | None = None,
+) -> dict[str, Split]: ...
+def split_end(
+    rows: int | Mapping[str, int],
+    window: int,
+    horizon: int,
+    season: int = 1,
+    test: int | None = None,
+    validation: int | None = None,
+) -> Split | dict[str, Split]:
     """Hold out the end of a series: the last rows for the test, those before them for validation.
 
     By default the test part is 15 % of the rows, rounded to whole seasons where that leaves at least one, and the
-    validation part half as long.
+    validation part half as long.  For several series (a mapping from names to rows) the shortest decides, and all have
+    parts of the same length.
 
     Raises
     ------
@@ -78,6 +98,12 @@ def split_end(
     >>> split_end(8760, window=48, horizon=1, season=168)    # 8 weeks of hours, and 4 weeks before them
     Split(validation=6744, test=7416, stop=8760)
     """
+    if isinstance(rows, Mapping):
+        shortest = split_end(min(rows.values()), window, horizon, season, test, validation)
+        return {
+            name: Split(count - (shortest.stop - shortest.validation), count - (shortest.stop - shortest.test), count)
+            for name, count in rows.items()
+        }
     season = _check.integer("season", season, 1)
     if test is None:
         test = max(_whole_seasons(0.15 * rows, season), horizon)

@@ -11,13 +11,29 @@ import numpy as np
 from fastrnn import _check
 from fastrnn.layers.config import Configurable
 from fastrnn.layers.initializers import get_initializer
+from fastrnn.layers.steps import Steps
 
-__all__ = ["Layer", "Parameters", "PrefixedParameters", "Shape"]
+__all__ = ["Layer", "Parameters", "PrefixedParameters", "Seed", "Shape", "UnknownSizeError", "child_seed", "prefixed"]
 
 Shape = tuple[int | None, ...]  # None stands for a size that only the data knows
 Seed = int | np.random.SeedSequence | None
 
 _build_lock = threading.RLock()
+
+
+class UnknownSizeError(ValueError):
+    """A layer cannot be built before a size is known that only the whole shape of the input tells."""
+
+
+def child_seed(seed: Seed, i: int) -> np.random.SeedSequence:
+    """The seed of the i-th part of what has a seed; without one it is fresh at every call."""
+    root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    return np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, i))
+
+
+def prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Gradients of a part under the names that `PrefixedParameters` gives its parameters."""
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
 
 
 class Parameters(MutableMapping[str, np.ndarray]):
@@ -92,11 +108,17 @@ class PrefixedParameters(MutableMapping[str, np.ndarray]):
 class Layer(Configurable):
     """Base class of all layers.
 
-    A layer holds its options and its parameters and nothing else: what backward needs travels in the cache that forward
+    A layer holds its options and its arrays and nothing else: what backward needs travels in the cache that forward
     returns.  One layer therefore serves any batch size and any number of threads at once, as long as nobody trains it
     meanwhile.
 
-    A subclass writes `forward`, `backward`, `output_shape` and, if it has parameters, `initial_parameters`.
+    Arrays are of two kinds.  `params` are learned: backward gives a gradient for each, the optimizer changes them.
+    `buffers` are saved along with them and never given to the optimizer: fixed weights, moving statistics.  Even those
+    are not touched by `forward`: what a training step found out stands in the cache, and `commit`, which
+    ``Sequential.fit`` calls after each step, carries it over.
+
+    A subclass writes `forward`, `backward`, `output_shape` and, if it has arrays, `initial_parameters` and
+    `initial_buffers`, whose names differ.  A layer that changes the time axis writes `pass_on`.
 
     Parameters
     ----------
@@ -109,19 +131,35 @@ class Layer(Configurable):
     input_ndim: int | None = None
     """The rank of the input, batch included; None for any from 2."""
 
+    changes_rank: bool = False
+    """Whether a layer that takes any rank gives another one."""
+
     takes_time: ClassVar[bool] = False
-    """Whether forward takes ``lengths``, ``mask`` and ``reset_mask``."""
+    """Whether forward and infer take ``lengths``, ``mask`` and ``reset_mask``."""
+
+    takes_holes: ClassVar[bool] = True
+    """Whether the layer can do with a mask that leaves out steps in the middle of a row.  One that looks at several
+    steps at a time cannot: of a mask that cuts off the ends of the rows it gets the lengths, any other raises."""
+
+    takes_integers: bool = False
+    """Whether the input is class numbers, not to be cast to a float; its last axis then is time, not features."""
 
     def __init__(self, dtype: Any = None, seed: int | None = None) -> None:
         self.dtype = None if dtype is None else np.dtype(_check.choice("dtype", _dtype_name(dtype), _DTYPES))
         self.seed = None if seed is None else _check.integer("seed", seed, 0)
-        self.input_size: int | None = None
+        self.input_size: Any = None  # an int once it is known, the shape (T, I) where that is needed
         self._params = Parameters(type(self).__name__)
+        self._buffers = Parameters(type(self).__name__)
 
     @property
     def params(self) -> MutableMapping[str, np.ndarray]:
         """The parameters by name; assigning an array of the right shape replaces one."""
         return self._params
+
+    @property
+    def buffers(self) -> MutableMapping[str, np.ndarray]:
+        """The arrays that are not learned, by name; assigning an array of the right shape replaces one."""
+        return self._buffers
 
     @property
     def built(self) -> bool:
@@ -148,14 +186,34 @@ class Layer(Configurable):
             if self.input_size is None:
                 rng = np.random.default_rng(seed if self.seed is None else self.seed)
                 self._params = Parameters(type(self).__name__, self.initial_parameters(input_size, rng))
+                self._buffers = Parameters(type(self).__name__, self.initial_buffers(input_size, rng))
                 self.input_size = input_size
         if self.input_size != input_size:
             raise ValueError(
                 f"input_size: {type(self).__name__} stands already with input size {self.input_size}, got {input_size}"
             )
 
+    def build_for(self, input_shape: Shape, seed: Seed = None) -> None:
+        """`build` for the shape of an input; a layer around others hands it on.
+
+        Raises
+        ------
+        UnknownSizeError
+            If the size of the last axis is not known.
+        """
+        if input_shape[-1] is None:
+            raise UnknownSizeError(
+                f"input_size: {self!r} has to know the number of time steps; give the whole shape of the input but for "
+                "the batch, (T, I), or let the first data tell"
+            )
+        self.build(input_shape[-1], seed)
+
     def initial_parameters(self, input_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The first values of the parameters, in the layer's dtype."""
+        return {}
+
+    def initial_buffers(self, input_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """The first values of the arrays that are not learned; drawn, if at all, after the parameters."""
         return {}
 
     def _drawn(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -171,8 +229,32 @@ class Layer(Configurable):
         raise NotImplementedError
 
     def pass_on(self, lengths: Any, reset_mask: Any) -> tuple[Any, Any]:
-        """Lengths and reset mask as they hold for this layer's output: (None, None) if it has no time axis any more."""
+        """Lengths and a mask of steps as they hold for this layer's output: (None, None) if it has no such time axis.
+
+        A mask of the steps that count goes the same way as one of resets, so this is asked for each of the two.
+        """
         return lengths, reset_mask
+
+    def admitted(self, steps: Steps) -> Steps:
+        """What is known of the input's steps in the form that the layer can do with; see `takes_holes`."""
+        return steps if self.takes_holes else steps.without_holes(repr(self))
+
+    def time_arguments(self, steps: Steps) -> dict[str, Any]:
+        """The keywords about time that `forward` and `infer` are called with."""
+        return self.admitted(steps).given() if self.takes_time else {}
+
+    def output_steps(self, x: Any, steps: Steps) -> Steps:
+        """What is known of the output's steps, from the input x and what is known of its steps."""
+        steps = self.admitted(steps)
+        lengths, reset_mask = self.pass_on(steps.lengths, steps.reset_mask)
+        _, mask = self.pass_on(steps.lengths, steps.mask)
+        return Steps(lengths, mask, reset_mask)
+
+    def reset_states(self) -> None:
+        """Forget the state that a layer with ``stateful=True`` keeps; nothing for any other."""
+
+    def commit(self, cache: Any) -> None:
+        """Take over into `buffers` what a training step's `forward` left in its cache; by default nothing."""
 
     def __call__(self, x: Any, *args: Any, **options: Any) -> Any:
         """Inference: the output of `forward` alone."""
@@ -188,11 +270,16 @@ class Layer(Configurable):
         """The output and the cache that `backward` takes."""
         raise NotImplementedError
 
-    def backward(
-        self, dout: Any, cache: Any, dfinal_state: Any = None
-    ) -> tuple[np.ndarray, dict[str, np.ndarray], Any]:
-        """The gradients by the input, by each parameter, and by the initial state (None without one)."""
+    def backward(self, dout: Any, cache: Any, dfinal_state: Any = None) -> tuple[Any, dict[str, np.ndarray], Any]:
+        """The gradients by the input (None for class numbers), by each parameter, by the initial state (or None)."""
         raise NotImplementedError
+
+    def parameter_gradients(self, dout: Any, cache: Any) -> dict[str, np.ndarray]:
+        """The gradients by the parameters alone, which is what a model asks of its first layer.
+
+        A layer whose gradient by the input is a product of its own leaves that out here.
+        """
+        return self.backward(dout, cache)[1]
 
     def _input(self, x: Any) -> np.ndarray:
         """The input in the layer's dtype, rank and last axis checked; builds the layer where it is not built yet."""

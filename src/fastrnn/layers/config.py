@@ -56,11 +56,12 @@ class Configurable:
 
     def __repr__(self) -> str:
         shown = []
+        config = self.get_config()
         for name, parameter in inspect.signature(type(self)).parameters.items():
             value = getattr(self, name)
             if parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
                 shown.append(repr(value))
-            elif to_plain(value) != to_plain(parameter.default):
+            elif config[name] != to_plain(parameter.default):
                 value = value.name if isinstance(value, np.dtype) else value
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -1,4 +1,4 @@
-"""The fully connected layer."""
+"""The fully connected layer, and an activation as a layer of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastrnn.layers.activations import ACTIVATIONS
 from fastrnn.layers.base import Layer, Shape
 from fastrnn.layers.initializers import Initializer, checked_initializer
 
-__all__ = ["Dense"]
+__all__ = ["Activation", "Dense"]
 
 
 class _DenseCache(NamedTuple):
@@ -117,11 +117,76 @@ class Dense(Layer):
         dstate : None
         """
         self._no_state(dfinal_state)
+        da = self._before_activation(dout, cache)
+        dx = da @ self.params["w"].T  # dx (N, I) = da (N, units) · w' (units, I)
+        return dx.reshape(cache.x.shape), self._by_parameters(da, cache), None
+
+    def parameter_gradients(self, dout: Any, cache: _DenseCache) -> dict[str, np.ndarray]:
+        """The gradients by the parameters alone."""
+        return self._by_parameters(self._before_activation(dout, cache), cache)
+
+    def _before_activation(self, dout: Any, cache: _DenseCache) -> np.ndarray:
+        """da (N, units), from dout (..., units)."""
         dout = self._array("dout", dout, cache.out.shape)
-        da = ACTIVATIONS[self.activation or "linear"].gradient(dout, cache.out).reshape(-1, self.units)
+        return ACTIVATIONS[self.activation or "linear"].gradient(dout, cache.out).reshape(-1, self.units)
+
+    def _by_parameters(self, da: np.ndarray, cache: _DenseCache) -> dict[str, np.ndarray]:
+        """The gradients by the parameters, from da (N, units)."""
         rows = cache.x.reshape(-1, cache.x.shape[-1])
         grads = {"w": rows.T @ da}  # dw (I, units) = rows' (I, N) · da (N, units)
         if self.use_bias:
             grads["b"] = da.sum(axis=0)
-        dx = da @ self.params["w"].T  # dx (N, I) = da (N, units) · w' (units, I)
-        return dx.reshape(cache.x.shape), grads, None
+        return grads
+
+
+class Activation(Layer):
+    """``out = activation(x)``, number by number.
+
+    Parameters
+    ----------
+    activation : {"linear", "relu", "sigmoid", "tanh"}
+        "linear" hands the input on as it is.
+    dtype : {"float32", "float64"}, optional
+        What the layer computes in; None follows the input.
+
+    Examples
+    --------
+    >>> from fastrnn.layers import Activation
+    >>> Activation("relu")([[-1.0, 2.0]])
+    array([[0., 2.]])
+    """
+
+    def __init__(self, activation: str, *, dtype: Any = None) -> None:
+        super().__init__(dtype)
+        self.activation = _check.choice("activation", activation, ACTIVATIONS)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def forward(
+        self, x: Any, *, training: bool = False, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Apply the activation.
+
+        Parameters
+        ----------
+        x : array_like
+        training, rng
+            Without effect.
+
+        Returns
+        -------
+        out : ndarray
+            Of the shape of x.
+        cache
+            For `backward`.
+        """
+        out = ACTIVATIONS[self.activation].value(self._input(x))
+        return out, out
+
+    def backward(
+        self, dout: Any, cache: np.ndarray, dfinal_state: None = None
+    ) -> tuple[np.ndarray, dict[str, np.ndarray], None]:
+        """The gradient by the input."""
+        self._no_state(dfinal_state)
+        return ACTIVATIONS[self.activation].gradient(self._array("dout", dout, cache.shape), cache), {}, None

@@ -1,64 +1,74 @@
-"""The recurrent layers: SimpleRNN, LSTM and GRU.
+"""The recurrent layers of the engine's cells: SimpleRNN, LSTM, GRU, IndRNN, MinGRU.
 
 All of them are one base class.  What sets them apart stands in a `Cell`, which the registry of the kernels fills:
-which functions run it, how many gates it has, which states it carries.
+which functions run it, how many gates it has, which states it carries, which options it takes.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar, TypeAlias, Unpack
 
 import numpy as np
 
 from fastrnn import _check, _engine, functional
-from fastrnn.layers.base import Layer, Shape
-from fastrnn.layers.initializers import Initializer, checked_initializer
+from fastrnn.functional import _call
+from fastrnn.layers.initializers import Initializer, RandomUniform, checked_initializer
+from fastrnn.layers.masking import TimePlan
+from fastrnn.layers.through_time import CellRun, Recurrent, RecurrentCache, RecurrentOptions, refuse_unknown
 
-__all__ = ["GRU", "LSTM", "Recurrent", "RecurrentCache", "SimpleRNN"]
+__all__ = ["GRU", "LSTM", "EngineRecurrent", "IndRNN", "MinGRU", "Recurrent", "RecurrentCache", "SimpleRNN"]
+
+ActivationLike: TypeAlias = str | tuple[Any, ...]
+
+_UP_TO_ONE = RandomUniform(0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Cell:
     """What a recurrent layer has to know of its cell; all of it comes from the registry of the kernels."""
 
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
+    name: str
     gates: int
     states: tuple[str, ...]  # carried from step to step, h first
     bias_rows: int | None  # rows of a two-dimensional bias
-    gated: bool  # whether there is an activation of the gates
+    recurrent: str  # how h_prev comes in: "product" with w_h, "elementwise" or "nothing"
+    norm: str | None  # what layer norm normalises: the "sum" of both products or each "apart"; None: there is none
 
     @classmethod
     def named(cls, name: str) -> Cell:
         """The cell that the registry has under a name."""
         spec = _engine.CELLS[name]
         return cls(
-            forward=getattr(functional, f"{name}_forward"),
-            backward=getattr(functional, f"{name}_backward"),
+            name=name,
             gates=spec["gates"],
             states=("h", "c") if spec["cell_state"] else ("h",),
-            bias_rows=None if spec["bias_rows"] == 1 else 2,
-            gated=spec["gated"],
+            bias_rows=None if spec["bias_rows"] == 1 else spec["bias_rows"],
+            recurrent=spec["recurrent"],
+            norm=spec["norm"],
         )
 
+    @property
+    def forward(self) -> Callable[..., Any]:
+        """The function that runs the cell over a sequence."""
+        return getattr(functional, f"{self.name}_forward")
 
-@dataclass(frozen=True)
-class RecurrentCache:
-    """What backward needs.  Only `state` is meant for reading: the final state, (h,) or (h, c), each (B, H)."""
+    def backward(self, dy: Any, cache: Any, *dstates: Any, needs_dx: bool) -> _call.Gradients:
+        """All gradients of that function, that by x only if it is needed."""
+        return _call.backward(_engine.CELLS[self.name]["function"], dy, cache, *dstates, needs_dx=needs_dx)
 
-    state: tuple[np.ndarray, ...]
-    steps: Any
-    lengths: np.ndarray | None
-    output_shape: tuple[int, int, int]
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The options of `EngineRecurrent` that have no meaning for the cell."""
+        product = () if self.recurrent != "nothing" else ("recurrent_initializer", "recurrent_dropout")
+        norm = () if self.norm else ("layer_norm", "ln_epsilon")
+        return product + norm
 
 
-class RecurrentOptions(TypedDict, total=False):
-    """The keyword arguments that every recurrent layer takes."""
+class EngineOptions(RecurrentOptions, total=False):
+    """The keyword arguments that every layer of an engine's cell takes, `activation` aside, whose default differs."""
 
-    activation: str
     use_bias: bool
     kernel_initializer: str | Initializer
     recurrent_initializer: str | Initializer
@@ -68,50 +78,21 @@ class RecurrentOptions(TypedDict, total=False):
     zoneout: float
     layer_norm: bool
     ln_epsilon: float
-    return_sequences: bool
-    return_state: bool
-    go_backwards: bool
-    stateful: bool
-    dtype: Any
-    seed: int | None
+    clip: float | None
+    memory: str | int | None
 
 
-# Options that have a name and no implementation yet, with the one value that they take.
-_NOT_BUILT: dict[str, Any] = {
-    "dropout": 0.0,
-    "recurrent_dropout": 0.0,
-    "zoneout": 0.0,
-    "layer_norm": False,
-    "ln_epsilon": 1e-3,
-    "stateful": False,
-    "peephole": False,
-    "reset_after": True,
-}
+class EngineRecurrent(Recurrent):
+    """Base class of the layers whose cell is one of the engine's; see `LSTM` for the options."""
 
-
-def _with_inherited_options(cls: type[Layer]) -> inspect.Signature:
-    """The constructor's signature with the options behind ``**options`` written out."""
-    own = list(inspect.signature(cls.__init__).parameters.values())[1:]
-    if not any(p.kind is p.VAR_KEYWORD for p in own):
-        return inspect.Signature(own)
-    own = [p for p in own if p.kind is not p.VAR_KEYWORD]
-    names = {p.name for p in own}
-    inherited = inspect.signature(cls.__mro__[1]).parameters.values()
-    return inspect.Signature(own + [p for p in inherited if p.name not in names and p.kind is not p.VAR_KEYWORD])
-
-
-class Recurrent(Layer):
-    """Base class of the recurrent layers; see `LSTM` for the options."""
-
-    input_ndim = 3
-    takes_time = True
     cell: ClassVar[Cell]
+    output_is_state = True
 
     def __init__(
         self,
         units: int,
         *,
-        activation: str = "tanh",
+        activation: ActivationLike = "tanh",
         use_bias: bool = True,
         kernel_initializer: str | Initializer = "glorot_uniform",
         recurrent_initializer: str | Initializer = "orthogonal",
@@ -121,201 +102,152 @@ class Recurrent(Layer):
         zoneout: float = 0.0,
         layer_norm: bool = False,
         ln_epsilon: float = 1e-3,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        dtype: Any = "float32",
-        seed: int | None = None,
-        **unknown: Any,
+        clip: float | None = None,
+        memory: str | int | None = None,
+        **options: Unpack[RecurrentOptions],
     ) -> None:
-        if unknown:
-            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {next(iter(unknown))!r}")
-        super().__init__("float32" if dtype is None else dtype, seed)
+        super().__init__(**options)
         self.units = _check.integer("units", units, 1)
-        self.activation = _checked_activation("activation", activation)
+        self.activation = checked_activation("activation", activation)
         self.use_bias = _check.boolean("use_bias", use_bias)
         self.kernel_initializer = checked_initializer("kernel_initializer", kernel_initializer)
         self.recurrent_initializer = checked_initializer("recurrent_initializer", recurrent_initializer)
         self.bias_initializer = checked_initializer("bias_initializer", bias_initializer)
-        self.dropout = _only_default("dropout", dropout)
-        self.recurrent_dropout = _only_default("recurrent_dropout", recurrent_dropout)
-        self.zoneout = _only_default("zoneout", zoneout)
-        self.layer_norm = _only_default("layer_norm", layer_norm)
-        self.ln_epsilon = _only_default("ln_epsilon", ln_epsilon)
-        self.return_sequences = _check.boolean("return_sequences", return_sequences)
-        self.return_state = _check.boolean("return_state", return_state)
-        self.go_backwards = _check.boolean("go_backwards", go_backwards)
-        self.stateful = _only_default("stateful", stateful)
+        self.dropout = _check.number("dropout", dropout, 0.0, 1.0, open_maximum=True)
+        self.recurrent_dropout = _check.number("recurrent_dropout", recurrent_dropout, 0.0, 1.0, open_maximum=True)
+        self.zoneout = _check.number("zoneout", zoneout, 0.0, 1.0, open_maximum=True)
+        self.layer_norm = _check.boolean("layer_norm", layer_norm)
+        self.ln_epsilon = _check.number("ln_epsilon", ln_epsilon, 0.0, open_minimum=True)
+        self.clip = _bound("clip", clip)
+        _check.memory_budget(memory)
+        self.memory = memory
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        cls.__signature__ = _with_inherited_options(cls)  # type: ignore[attr-defined]
+    @property
+    def state_sizes(self) -> dict[str, int]:
+        return dict.fromkeys(self.cell.states, self.units)
+
+    @property
+    def output_size(self) -> int:
+        return self.units
+
+    @property
+    def bias_rows(self) -> int | None:
+        """Rows of the bias, None if it is a vector."""
+        return self.cell.bias_rows
 
     # -- parameters ---------------------------------------------------------------------------------------------------
 
-    def initial_parameters(self, input_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def cell_parameters(self, input_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         columns = self.cell.gates * self.units
-        params = {
-            "w_x": self._drawn("kernel_initializer", (input_size, columns), rng),
-            "w_h": self._drawn("recurrent_initializer", (self.units, columns), rng),
-        }
+        params = {"w_x": self._drawn("kernel_initializer", (input_size, columns), rng)}
+        if self.cell.recurrent == "product":
+            params["w_h"] = self._drawn("recurrent_initializer", (self.output_size, columns), rng)
+        elif self.cell.recurrent == "elementwise":
+            params["w_h"] = self._drawn("recurrent_initializer", (self.units,), rng)
         if self.use_bias:
-            shape = (columns,) if self.cell.bias_rows is None else (self.cell.bias_rows, columns)
+            shape = (columns,) if self.bias_rows is None else (self.bias_rows, columns)
             params["b"] = self._drawn("bias_initializer", shape, rng)
+        if self.layer_norm:
+            params |= self._norm_parameters(columns)
         return params
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        batch, time, _ = input_shape
-        return (batch, time, self.units) if self.return_sequences else (batch, self.units)
+    def _norm_parameters(self, columns: int) -> dict[str, np.ndarray]:
+        """Gains of one and biases of zero."""
+        if self.cell.norm == "sum":
+            return {"ln_gain": np.ones(columns, self.dtype), "ln_bias": np.zeros(columns, self.dtype)}
+        params = {"ln_x_gain": np.ones(columns, self.dtype), "ln_h_gain": np.ones(columns, self.dtype)}
+        if "c" in self.cell.states:
+            params |= {"ln_c_gain": np.ones(self.units, self.dtype), "ln_c_bias": np.zeros(self.units, self.dtype)}
+        return params
 
-    def pass_on(self, lengths: Any, reset_mask: Any) -> tuple[Any, Any]:
-        if not self.return_sequences:
-            return None, None
-        if self.go_backwards and reset_mask is not None:
-            reset_mask = _reverse_time(np.asarray(reset_mask), _as_lengths(lengths))
-        return lengths, reset_mask
+    @property
+    def _arrays(self) -> Mapping[str, np.ndarray]:
+        """The arrays that the cell computes with."""
+        return self.params
 
     # -- forward and backward -----------------------------------------------------------------------------------------
 
-    def __call__(
+    def _run_cell(
         self,
-        x: Any,
-        initial_state: tuple[Any, ...] | None = None,
-        lengths: Any = None,
-        mask: Any = None,
-        reset_mask: Any = None,
-        training: bool = False,
-    ) -> Any:
-        """Inference: the output of `forward`, with ``return_state`` the tuple ``(out, h)`` or ``(out, h, c)``."""
-        out, cache = self._run(x, initial_state, lengths, mask, reset_mask, keep_cache=False)
-        return (out, *cache.state) if self.return_state else out
-
-    def forward(
-        self,
-        x: Any,
-        initial_state: tuple[Any, ...] | None = None,
-        lengths: Any = None,
-        mask: Any = None,
-        reset_mask: Any = None,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> tuple[np.ndarray, RecurrentCache]:
-        """Run over a batch of sequences.
-
-        Parameters
-        ----------
-        x : array_like (B, T, I)
-            Cast to the layer's dtype.
-        initial_state : tuple of array_like (B, H), optional
-            ``(h0,)``, for an LSTM ``(h0, c0)``; an entry may be None, which is zeros.
-        lengths : array_like of int (B,), optional
-            True steps of each row; all by default.
-        mask : None
-            Not built yet.
-        reset_mask : array_like of bool (B, T), optional
-            True where the state is zeroed before that step.
-        training : bool
-            Without effect on a layer without dropout.
-        rng : numpy.random.Generator, optional
-            Source of dropout masks; without effect on a layer without dropout.
-
-        Returns
-        -------
-        out : ndarray (B, T, H) or (B, H)
-            All outputs with ``return_sequences``, otherwise the last true one of each row.  With ``go_backwards`` in
-            the order in which the steps were processed.
-        cache : RecurrentCache
-            For `backward`; ``cache.state`` is the final state.
-        """
-        return self._run(x, initial_state, lengths, mask, reset_mask, keep_cache=True)
-
-    def infer(self, x: Any, lengths: Any = None, reset_mask: Any = None) -> np.ndarray:
-        """The output of `forward`, without keeping what `backward` would need."""
-        return self._run(x, None, lengths, None, reset_mask, keep_cache=False)[0]
-
-    def _run(
-        self, x: Any, initial_state: Any, lengths: Any, mask: Any, reset_mask: Any, keep_cache: bool
-    ) -> tuple[np.ndarray, RecurrentCache]:
-        if mask is not None:
-            raise _check.not_built("mask", "give lengths or reset_mask")
-        x = self._input(x)
-        y, steps = self.cell.forward(
+        x: np.ndarray,
+        states: tuple[np.ndarray | None, ...],
+        plan: TimePlan,
+        rng: np.random.Generator | None,
+        keep_cache: bool,
+    ) -> CellRun:
+        arrays = self._arrays
+        y, cache = self.cell.forward(
             x,
-            *self._as_states("initial_state", initial_state, len(x)),
-            self.params["w_x"],
-            self.params["w_h"],
-            self.params.get("b"),
-            lengths=lengths,
-            reset_mask=reset_mask,
+            *states,
+            arrays["w_x"],
+            arrays.get("w_h"),
+            arrays.get("b"),
+            lengths=plan.lengths,
+            reset_mask=plan.reset_mask,
             reverse=self.go_backwards,
             keep_cache=keep_cache,
+            memory=self.memory,
             **self._cell_options(),
+            **self._noise(x.shape, rng),
         )
-        state = tuple(getattr(steps, f"{name}_n") for name in self.cell.states)
-        cache = RecurrentCache(state, steps, _as_lengths(lengths), y.shape)
-        if not self.return_sequences:
-            return state[0], cache
-        return (_reverse_time(y, cache.lengths) if self.go_backwards else y), cache
+        final = tuple(getattr(cache, f"{name}_n") for name in self.cell.states)
+        return CellRun(y, final[0], final, cache)
 
-    def backward(
-        self, dout: Any, cache: RecurrentCache, dfinal_state: tuple[Any, ...] | None = None
-    ) -> tuple[np.ndarray, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
-        """Backpropagate through time.
-
-        Parameters
-        ----------
-        dout : array_like or None
-            Gradient by the output of `forward`, of its shape; None where the loss sees the final state alone.
-        cache : RecurrentCache
-            What `forward` returned.
-        dfinal_state : tuple of array_like (B, H), optional
-            Gradient by ``cache.state``; an entry may be None.
-
-        Returns
-        -------
-        dx : ndarray (B, T, I)
-        grads : dict of str to ndarray
-            By parameter name.
-        dinitial_state : tuple of ndarray (B, H)
-            ``(dh0,)``, for an LSTM ``(dh0, dc0)``.
-        """
-        dstates = self._as_states("dfinal_state", dfinal_state, cache.output_shape[0])
-        dy = None
-        if dout is not None and self.return_sequences:
-            dy = self._array("dout", dout, cache.output_shape, "(B, T, H)")
-            dy = _reverse_time(dy, cache.lengths) if self.go_backwards else dy
-        elif dout is not None:
-            dh = self._array("dout", dout, cache.state[0].shape, "(B, H)")
-            dstates = (dh if dstates[0] is None else dh + dstates[0], *dstates[1:])
-        finals = {f"d{name}_n": value for name, value in zip(self.cell.states, dstates, strict=True)}
-        g = self.cell.backward(dy, cache.steps, **finals)
-        grads = {name: getattr(g, f"d{name}") for name in self.params}
-        return g.dx, grads, tuple(getattr(g, f"d{name}0") for name in self.cell.states)
+    def _run_cell_back(
+        self,
+        dy: np.ndarray | None,
+        dlast: np.ndarray | None,
+        dstates: tuple[np.ndarray | None, ...],
+        cache: Any,
+        needs_dx: bool,
+    ) -> tuple[np.ndarray | None, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
+        dh, *others = dstates
+        if dlast is not None:  # the last output is the final h
+            dh = dlast if dh is None else dlast + dh
+        g = self.cell.backward(dy, cache, dh, *others, needs_dx=needs_dx)
+        found = {"w_x": g.dw_x, "w_h": g.dw_h, "b": g.db, **g.of_options}
+        grads = {name: found[name] for name in self.params if name not in self.learned_states}
+        return g.dx, grads, (g.d_first_h, g.d_first_c)[: len(self.cell.states)]  # type: ignore[return-value]
 
     def _cell_options(self) -> dict[str, Any]:
-        """The activations, by the names that the cell's forward function has for them."""
-        names = ("activation", "recurrent_activation") if self.cell.gated else ("activation",)
-        return {name: getattr(self, name) for name in names}
+        """The options in use, by the names that the cell's forward function has for them."""
+        options: dict[str, Any] = {"activation": self.activation}
+        if self.clip is not None:
+            options["clip"] = self.clip
+        if self.layer_norm:
+            arrays = self._arrays
+            options |= {name: arrays[name] for name in arrays if name.startswith("ln_")}
+            options["ln_epsilon"] = self.ln_epsilon
+        return options
 
-    def _as_states(self, name: str, states: Any, batch: int) -> tuple[np.ndarray | None, ...]:
-        """One array (B, H) or None for each state that the cell carries."""
-        count = len(self.cell.states)
-        if states is None:
-            return (None,) * count
-        expected = "(" + ", ".join(self.cell.states) + ("," if count == 1 else "") + ")"
-        if not isinstance(states, (tuple, list)):
-            raise TypeError(f"{name}: expected a tuple {expected}, got {type(states).__name__}")
-        if len(states) != count:
-            raise ValueError(f"{name}: expected a tuple {expected}, got {len(states)} entries")
-        return tuple(
-            None if s is None else self._array(f"{name}[{i}]", s, (batch, self.units), "(B, H)")
-            for i, s in enumerate(states)
-        )
+    def _noise(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> dict[str, Any]:
+        """Dropout and zoneout masks for x of a shape: drawn with a generator, without one what they are on average."""
+        batch, time, inputs = shape
+        masks: dict[str, Any] = {}
+        if self.dropout and rng is not None:
+            masks["dropout_mask"] = self._dropout_mask(self.dropout, (batch, inputs), rng)
+        if self.recurrent_dropout and rng is not None:
+            masks["recurrent_dropout_mask"] = self._dropout_mask(self.recurrent_dropout, (batch, self.output_size), rng)
+        for name, rate in self._zoneout_rates().items():
+            size = self.state_sizes["c" if name == "zoneout_cell_mask" else "h"]
+            masks[name] = rate if rng is None else _happens(rate, (batch, time, size), rng)
+        return masks
+
+    def _zoneout_rates(self) -> dict[str, float]:
+        """How often a state stays what it was, by the name of the mask, where it ever does."""
+        return {"zoneout_mask": self.zoneout} if self.zoneout else {}
+
+    def _dropout_mask(self, rate: float, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """0 with probability `rate`, otherwise 1 / (1 - rate)."""
+        mask = (rng.random(shape, dtype=np.float32) >= rate).astype(self.dtype)
+        mask /= 1.0 - rate
+        return mask
 
 
-class SimpleRNN(Recurrent):
+class SimpleRNN(EngineRecurrent):
     """The simple recurrent layer, ``h = tanh(x·w_x + h_prev·w_h + b)``.
+
+    With ``layer_norm`` the textbook's cell, ``h = tanh(LN(x·w_x + h_prev·w_h + b)·ln_gain + ln_bias)``.
 
     Parameters
     ----------
@@ -326,7 +258,8 @@ class SimpleRNN(Recurrent):
 
     Notes
     -----
-    Parameters: ``w_x`` (I, H), ``w_h`` (H, H), ``b`` (H,).  State: ``(h,)``.
+    Parameters: ``w_x`` (I, H), ``w_h`` (H, H), ``b`` (H,); with ``layer_norm`` ``ln_gain``, ``ln_bias`` (H,); with
+    ``learn_initial_state`` ``h0`` (H,).  State: ``(h,)``.
 
     Examples
     --------
@@ -338,11 +271,11 @@ class SimpleRNN(Recurrent):
 
     cell = Cell.named("rnn")
 
-    def __init__(self, units: int, **options: Unpack[RecurrentOptions]) -> None:
-        super().__init__(units, **options)
+    def __init__(self, units: int, *, activation: ActivationLike = "tanh", **options: Unpack[EngineOptions]) -> None:
+        super().__init__(units, activation=activation, **options)
 
 
-class LSTM(Recurrent):
+class LSTM(EngineRecurrent):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997) with a forget gate, gate order ``i f g o``.
 
     .. code-block:: text
@@ -353,35 +286,69 @@ class LSTM(Recurrent):
     Parameters
     ----------
     units : int
-        H, the size of the state and of an output.
-    recurrent_activation : str
+        H, the size of the cell state and, without a projection, of an output.
+    activation : str or tuple
+        Activation of the cell's input and output: a name, or ``(name, alpha[, beta])`` for one with constants.
+    recurrent_activation : str or tuple
         Activation of the gates.
+    output_activation : str or tuple, optional
+        Activation of c on its way to h; by default `activation`.
     unit_forget_bias : bool
         Start with a forget gate bias of 1, the rest by `bias_initializer`.
     peephole : bool
-        Not built yet.
-    activation : str
-        Activation of the cell's input and output.
+        Input and forget gate see c_prev, the output gate sees c, each unit its own (Gers et al., 2002).
+    peephole_initializer : str or Initializer
+        First values of the peepholes, each row (H,) drawn by itself.
+    projection : int, optional
+        P: the output and h are ``(o·tanh(c))·w_proj``, of size P (Sak et al., 2014).
+    coupled : bool
+        The forget gate is one minus the input gate.
+    zoneout_cell : float
+        As `zoneout`, for c.
+    cell_clip : float, optional
+        c is clipped to [-cell_clip, cell_clip].
     use_bias : bool
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
-        First values of ``w_x``, ``w_h`` and ``b``.  Glorot and orthogonal take the fused (I, G*H) and (H, G*H)
-        kernels as they are, as Keras does.
-    dropout, recurrent_dropout, zoneout, layer_norm, ln_epsilon, stateful
-        Not built yet: a value other than the default raises ``NotImplementedError``.
+        First values of ``w_x`` (and ``w_proj``), ``w_h`` and ``b``.  Glorot and orthogonal take the fused (I, G*H) and
+        (H, G*H) kernels as they are, as Keras does.
+    dropout : float
+        In training a part of the inputs is zeroed and the rest scaled up: one mask a sequence, the same at all steps.
+    recurrent_dropout : float
+        The same for h_prev on its way into the product (Gal and Ghahramani, 2016).
+    zoneout : float
+        How often a unit of h stays what it was: drawn in training, at inference on average (Krueger et al., 2017).
+    layer_norm : bool
+        Both products and c on its way to h are normalised (Ba et al., 2016).
+    ln_epsilon : float
+        Added to the variance.
+    clip : float, optional
+        Every sum is clipped to [-clip, clip] before its activation.
+    memory : "sqrt" or int, optional
+        Keep the states at intervals alone for the way back and compute the rest again, the same gradients bit for bit:
+        "sqrt" with as little memory as that takes, about the square root of what all steps need, a number with no more
+        than so many bytes.
     return_sequences : bool
-        Return all outputs (B, T, H) in place of the last one (B, H).
+        Return all outputs (B, T, H) and not the last one (B, H).
     return_state : bool
         Calling the layer returns ``(out, h, c)``.
     go_backwards : bool
-        Run from the last true step of each row to its first; the outputs come in that order.
+        Process the steps from the last to the first; outputs are in that order.
+    stateful : bool
+        Start from where the batch before ended, row by row, until `reset_states`; no gradient flows between batches.
+    zero_output_for_mask : bool
+        At a masked step the output is zero, not the last one again.
+    learn_initial_state : bool
+        The initial states are parameters ``h0`` and ``c0``, zeros at first, shared by all rows.
     dtype : {"float32", "float64"}
         What the layer computes in; the input is cast to it.
     seed : int, optional
-        Seed of the first weights; None draws fresh ones.
+        Seed of the first weights, and of the masks where `forward` gets no generator; None draws fresh ones.
 
     Notes
     -----
-    Parameters: ``w_x`` (I, 4*H), ``w_h`` (H, 4*H), ``b`` (4*H,).  State: ``(h, c)``.
+    Parameters: ``w_x`` (I, 4*H), ``w_h`` (P, 4*H), ``b`` (4*H,), P being H without a projection; ``w_proj`` (H, P);
+    ``peephole`` (3, H) for i, f, o; with ``layer_norm`` ``ln_x_gain``, ``ln_h_gain`` (4*H,), ``ln_c_gain``,
+    ``ln_c_bias`` (H,); with ``learn_initial_state`` ``h0`` (P,), ``c0`` (H,).  State: ``(h, c)``.
 
     Examples
     --------
@@ -400,25 +367,67 @@ class LSTM(Recurrent):
         self,
         units: int,
         *,
-        recurrent_activation: str = "sigmoid",
+        activation: ActivationLike = "tanh",
+        recurrent_activation: ActivationLike = "sigmoid",
+        output_activation: ActivationLike | None = None,
         unit_forget_bias: bool = True,
         peephole: bool = False,
-        **options: Unpack[RecurrentOptions],
+        peephole_initializer: str | Initializer = "glorot_uniform",
+        projection: int | None = None,
+        coupled: bool = False,
+        zoneout_cell: float = 0.0,
+        cell_clip: float | None = None,
+        **options: Unpack[EngineOptions],
     ) -> None:
-        super().__init__(units, **options)
-        self.recurrent_activation = _checked_activation("recurrent_activation", recurrent_activation)
+        super().__init__(units, activation=activation, **options)
+        self.recurrent_activation = checked_activation("recurrent_activation", recurrent_activation)
+        self.output_activation = (
+            None if output_activation is None else checked_activation("output_activation", output_activation)
+        )
         self.unit_forget_bias = _check.boolean("unit_forget_bias", unit_forget_bias)
-        self.peephole = _only_default("peephole", peephole)
+        self.peephole = _check.boolean("peephole", peephole)
+        self.peephole_initializer = checked_initializer("peephole_initializer", peephole_initializer)
+        self.projection = None if projection is None else _check.integer("projection", projection, 1)
+        self.coupled = _check.boolean("coupled", coupled)
+        self.zoneout_cell = _check.number("zoneout_cell", zoneout_cell, 0.0, 1.0, open_maximum=True)
+        self.cell_clip = _bound("cell_clip", cell_clip)
 
-    def initial_parameters(self, input_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        params = super().initial_parameters(input_size, rng)
+    @property
+    def state_sizes(self) -> dict[str, int]:
+        return {"h": self.output_size, "c": self.units}
+
+    @property
+    def output_size(self) -> int:
+        return self.units if self.projection is None else self.projection
+
+    def cell_parameters(self, input_size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        params = super().cell_parameters(input_size, rng)
         if self.use_bias and self.unit_forget_bias:
             params["b"][self.units : 2 * self.units] = 1.0
+        if self.peephole:
+            rows = [self._drawn("peephole_initializer", (self.units,), rng) for _ in range(3)]
+            params["peephole"] = np.stack(rows)
+        if self.projection is not None:
+            params["w_proj"] = self._drawn("kernel_initializer", (self.units, self.projection), rng)
         return params
 
+    def _cell_options(self) -> dict[str, Any]:
+        options = super()._cell_options() | {"recurrent_activation": self.recurrent_activation}
+        options |= {name: self.params[name] for name in ("peephole", "w_proj") if name in self.params}
+        if self.output_activation is not None:
+            options["output_activation"] = self.output_activation
+        if self.cell_clip is not None:
+            options["cell_clip"] = self.cell_clip
+        if self.coupled:
+            options["coupled"] = True
+        return options
 
-class GRU(Recurrent):
-    """Gated recurrent unit (Cho et al., 2014) in the form with the reset after the product, gate order ``z r n``.
+    def _zoneout_rates(self) -> dict[str, float]:
+        return super()._zoneout_rates() | ({"zoneout_cell_mask": self.zoneout_cell} if self.zoneout_cell else {})
+
+
+class GRU(EngineRecurrent):
+    """Gated recurrent unit (Cho et al., 2014), by default with the reset after the product, gate order ``z r n``.
 
     .. code-block:: text
 
@@ -429,17 +438,19 @@ class GRU(Recurrent):
     ----------
     units : int
         H, the size of the state and of an output.
-    recurrent_activation : str
+    recurrent_activation : str or tuple
         Activation of the gates.
     reset_after : bool
-        Must be True, False is not built yet.
+        False is the first form of the cell, ``n = tanh(x·w_x + (r·h_prev)·w_h + b)`` with a bias of one row; it has no
+        layer norm, because its two products are never seen apart.
     **options
         As for `LSTM`.
 
     Notes
     -----
-    Parameters: ``w_x`` (I, 3*H), ``w_h`` (H, 3*H), ``b`` (2, 3*H): a row for the input and one for the state. State:
-    ``(h,)``.
+    Parameters: ``w_x`` (I, 3*H), ``w_h`` (H, 3*H), ``b`` (2, 3*H): a row for the input and one for the state, or
+    (3*H,) without ``reset_after``; with ``layer_norm`` ``ln_x_gain``, ``ln_h_gain`` (3*H,); with
+    ``learn_initial_state`` ``h0`` (H,).  State: ``(h,)``.
 
     Examples
     --------
@@ -455,39 +466,141 @@ class GRU(Recurrent):
         self,
         units: int,
         *,
-        recurrent_activation: str = "sigmoid",
+        activation: ActivationLike = "tanh",
+        recurrent_activation: ActivationLike = "sigmoid",
         reset_after: bool = True,
-        **options: Unpack[RecurrentOptions],
+        **options: Unpack[EngineOptions],
     ) -> None:
-        super().__init__(units, **options)
-        self.recurrent_activation = _checked_activation("recurrent_activation", recurrent_activation)
-        self.reset_after = _only_default("reset_after", reset_after)
+        super().__init__(units, activation=activation, **options)
+        self.recurrent_activation = checked_activation("recurrent_activation", recurrent_activation)
+        self.reset_after = _check.boolean("reset_after", reset_after)
+        if self.layer_norm and not self.reset_after:
+            raise ValueError(
+                "layer_norm: expected False with reset_after=False: the recurrent product of the candidate "
+                "is made from another vector than that of the gates, so there is no one product to normalise"
+            )
+
+    @property
+    def bias_rows(self) -> int | None:
+        return self.cell.bias_rows if self.reset_after else None
+
+    def _cell_options(self) -> dict[str, Any]:
+        options = super()._cell_options() | {"recurrent_activation": self.recurrent_activation}
+        return options if self.reset_after else options | {"reset_after": False}
 
 
-def _checked_activation(name: str, value: Any) -> Any:
-    """An activation as the user gave it."""
+class IndRNN(EngineRecurrent):
+    """Independently recurrent layer (Li et al., 2018): each unit sees its own past alone.
+
+    .. code-block:: text
+
+        h = relu(x·w_x + w_h·h_prev + b)
+
+    Parameters
+    ----------
+    units : int
+        H, the size of the state and of an output.
+    activation : str or tuple
+        Activation of the state.
+    recurrent_initializer : str or Initializer
+        First values of ``w_h``; by default uniform between 0 and 1, so that nothing grows without bound.
+    **options
+        As for `LSTM`, without ``layer_norm``.
+
+    Notes
+    -----
+    Parameters: ``w_x`` (I, H), ``w_h`` (H,), ``b`` (H,); with ``learn_initial_state`` ``h0`` (H,).  State: ``(h,)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrnn.layers import IndRNN
+    >>> IndRNN(20, return_sequences=True, seed=0)(np.ones((32, 50, 1))).shape
+    (32, 50, 20)
+    """
+
+    cell = Cell.named("indrnn")
+    lacks = cell.lacks
+
+    def __init__(  # type: ignore[misc]  # a default of its own
+        self,
+        units: int,
+        *,
+        activation: ActivationLike = "relu",
+        recurrent_initializer: str | Initializer = _UP_TO_ONE,
+        **options: Unpack[EngineOptions],
+    ) -> None:
+        _refuse_lacking(type(self), options)
+        super().__init__(units, activation=activation, recurrent_initializer=recurrent_initializer, **options)
+
+
+class MinGRU(EngineRecurrent):
+    """Minimal gated recurrent unit (Feng et al., 2024), gate order ``z n``: the gates see the input alone.
+
+    .. code-block:: text
+
+        z = sigmoid(x·w_x + b)      n = x·w_x + b      h = (1 - z)·h_prev + z·n
+
+    Parameters
+    ----------
+    units : int
+        H, the size of the state and of an output.
+    activation : str or tuple
+        Activation of the candidate n.
+    recurrent_activation : str or tuple
+        Activation of the gate.
+    **options
+        As for `LSTM`, without ``layer_norm``, and without ``recurrent_initializer`` and ``recurrent_dropout``, because
+        there is no recurrent product.
+
+    Notes
+    -----
+    Parameters: ``w_x`` (I, 2*H), ``b`` (2*H,); with ``learn_initial_state`` ``h0`` (H,).  State: ``(h,)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastrnn.layers import MinGRU
+    >>> MinGRU(20, return_sequences=True, seed=0)(np.ones((32, 50, 1))).shape
+    (32, 50, 20)
+    """
+
+    cell = Cell.named("mingru")
+    lacks = cell.lacks
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        activation: ActivationLike = "linear",
+        recurrent_activation: ActivationLike = "sigmoid",
+        **options: Unpack[EngineOptions],
+    ) -> None:
+        _refuse_lacking(type(self), options)
+        super().__init__(units, activation=activation, **options)
+        self.recurrent_activation = checked_activation("recurrent_activation", recurrent_activation)
+
+    def _cell_options(self) -> dict[str, Any]:
+        return super()._cell_options() | {"recurrent_activation": self.recurrent_activation}
+
+
+def checked_activation(name: str, value: Any) -> ActivationLike:
+    """An activation as it was given, once the engine takes it; the list that JSON makes of a tuple is one again."""
+    value = tuple(value) if isinstance(value, list) else value
     _check.activation(name, value, _engine.ACTIVATIONS)
     return value
 
 
-def _only_default(name: str, value: Any) -> Any:
-    """The value of an option that is not built yet, which must be its default."""
-    default = _NOT_BUILT[name]
-    kind = _check.boolean(name, value) if isinstance(default, bool) else _check.number(name, value)
-    if kind != default:
-        raise _check.not_built(f"{name}={value!r}")
-    return default
+def _refuse_lacking(cls: Any, options: Mapping[str, Any]) -> None:
+    """Raise for the options that a layer's cell lacks."""
+    refuse_unknown(cls, {name: value for name, value in options.items() if name in cls.lacks})
 
 
-def _as_lengths(lengths: Any) -> np.ndarray | None:
-    """Lengths as an index array of its own; their values were checked before."""
-    return None if lengths is None else np.array(lengths, dtype=np.intp)
+def _bound(name: str, value: float | None) -> float | None:
+    """A bound above zero, or None for none."""
+    return None if value is None else _check.number(name, value, 0.0, open_minimum=True)
 
 
-def _reverse_time(a: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-    """The true steps of each row in reverse order; what lies behind a row's end stays where it is."""
-    if lengths is None:
-        return np.ascontiguousarray(a[:, ::-1])
-    t = np.arange(a.shape[1])
-    source = np.where(t < lengths[:, None], lengths[:, None] - 1 - t, t)  # source (B, T)
-    return a[np.arange(len(a))[:, None], source]
+def _happens(rate: float, shape: Iterable[int], rng: np.random.Generator) -> np.ndarray:
+    """True with probability `rate` to 1/65536, at two random bytes a number."""
+    return rng.integers(0, 1 << 16, tuple(shape), dtype=np.uint16) < round(rate * (1 << 16))

@@ -1,44 +1,108 @@
 """The simple recurrent network.
 
-    h_t = φ(x_t·w_x + h_{t-1}·w_h + b)          y_t = h_t
+    a_t = x_t·w_x + h_{t-1}·w_h + b
+    h_t = φ(a_t)                                        y_t = h_t
+    h_t = φ(LN(a_t)∘ln_gain + ln_bias)                  with layer normalization
 
-Equations 15-1 and 15-2 of A. Géron, *Hands-On Machine Learning*, chapter "Processing Sequences Using RNNs and CNNs".
+Equations 15-1 and 15-2 of A. Géron, *Hands-On Machine Learning*, chapter "Processing Sequences Using RNNs and CNNs",
+which also normalizes in this way.
 """
 
-# mypy: allow-redefinition
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from ._activations import Activation, Spec, activation_named, clipped
 from ._common import (
-    Activation,
     Array,
     Gradients,
-    SequenceCache,
     StepGradients,
-    activation_named,
-    backward_through_time,
-    bias_gradient,
-    forward_through_time,
-    gradient_like,
-    step_arguments,
-    weight_gradient,
+    limit,
+    ln_variance,
+    plus,
+    require_ndim,
+    require_shapes,
+    require_units,
+    result,
+    together,
 )
+from ._layer_norm import LayerNormSaved, layer_norm, layer_norm_backward
+from ._step import StepBack, StepCache, step_backward, step_forward
+from ._through_time import SequenceCache, backward_through_time, forward_through_time
+
+LAYER_NORM = ("ln_gain", "ln_bias")
 
 
-class RNNStepCache(NamedTuple):
-    """What `rnn_step_backward` needs."""
+class RNNSaved(NamedTuple):
+    """What the backward step needs."""
 
     x_t: Array
-    h_prev: Array
+    h_in: Array
+    norm: LayerNormSaved | None
+    a: Array
+    h: Array
+
+
+@dataclass(frozen=True, eq=False)
+class RNN:
+    """One step of a simple RNN."""
+
     w_x: Array
     w_h: Array
-    has_bias: bool
+    b: Array | None
+    ln_gain: Array | None
+    ln_bias: Array | None
     phi: Activation
-    h: Array
+    epsilon: float
+
+    state_sizes = ("H",)
+
+    def check(self, inputs: int) -> dict[str, int]:
+        """Raise unless the weights fit each other and the inputs; the sizes by letter."""
+        require_ndim("w_h", self.w_h, 2)
+        sizes = {"I": inputs, "H": len(self.w_h)}
+        require_units("w_h", sizes["H"])
+        require_shapes(self, sizes, w_h="(H, H)", w_x="(I, H)", b="(H,)", ln_gain="(H,)", ln_bias="(H,)")
+        together("layer normalization", ln_gain=self.ln_gain, ln_bias=self.ln_bias)
+        return sizes
+
+    def forward(self, x_t: Array, h_in: Array, h_prev: Array) -> tuple[list[Array], RNNSaved]:
+        """The new state, and what backward needs."""
+        # v = x_t·w_x + h_in·w_h + b
+        v = plus(x_t @ self.w_x + h_in @ self.w_h, self.b)  # (B, H) = (B, I) · (I, H) + (B, H) · (H, H)
+        a, norm = layer_norm(v, self.ln_gain, self.ln_bias, self.epsilon)  # (B, H)
+        h = self.phi.function(a)
+        return [h], RNNSaved(x_t, h_in, norm, a, h)
+
+    def backward(self, dstates: list[Array], saved: RNNSaved) -> StepBack:
+        """The gradients, from that by the new state."""
+        x_t, h_in, norm, a, h = saved
+        (dh,) = dstates
+        da = dh * self.phi.derivative(a, h)  # (B, H)
+        dv, dln_gain, dln_bias = layer_norm_backward(da, norm)  # (B, H), (H,), (H,)
+        return StepBack(
+            dx_t=dv @ self.w_x.T,  # (B, I) = (B, H) · (H, I)
+            dh_in=dv @ self.w_h.T,  # (B, H) = (B, H) · (H, H)
+            dstates=[np.zeros_like(dh)],
+            dparams={
+                "w_x": x_t.T @ dv,  # (I, H) = (I, B) · (B, H)
+                "w_h": h_in.T @ dv,  # (H, H) = (H, B) · (B, H)
+                "b": dv.sum(axis=0),  # (H,)
+                "ln_gain": dln_gain,
+                "ln_bias": dln_bias,
+            },
+        )
+
+
+def _maker(activation: Spec, clip: float | None, ln_epsilon: float) -> Any:
+    """What makes an `RNN` of its params."""
+    phi = clipped(activation_named("activation", activation), limit("clip", clip))
+    return partial(RNN, phi=phi, epsilon=ln_variance(ln_epsilon))
 
 
 def rnn_step_forward(
@@ -48,8 +112,12 @@ def rnn_step_forward(
     w_h: ArrayLike,
     b: ArrayLike | None,
     *,
-    activation: str = "tanh",
-) -> tuple[Array, RNNStepCache]:
+    activation: Spec = "tanh",
+    clip: float | None = None,
+    ln_gain: ArrayLike | None = None,
+    ln_bias: ArrayLike | None = None,
+    ln_epsilon: float = 1e-3,
+) -> tuple[Array, StepCache]:
     """One step of a simple RNN, h = φ(x_t·w_x + h_prev·w_h + b).
 
     Parameters
@@ -60,14 +128,14 @@ def rnn_step_forward(
         The state before it, (B, H) or (H,); None for zeros.
     w_x, w_h, b : array_like
         Kernel (I, H), recurrent kernel (H, H), bias (H,) or None.
-    activation : {"tanh", "sigmoid", "relu", "linear"}
-        φ.
+    activation, clip, ln_gain, ln_bias, ln_epsilon
+        As in `rnn_forward`.
 
     Returns
     -------
     h : ndarray
         The state after the step, which is also its output, (B, H) or (H,).
-    cache : RNNStepCache
+    cache : StepCache
         For `rnn_step_backward`.
 
     Raises
@@ -83,30 +151,25 @@ def rnn_step_forward(
     >>> np.allclose(h, np.tanh(0.1 + 0.4 + 0.15))
     True
     """
-    x_t, h_prev, w_x, w_h, b = step_arguments(x_t, {"h_prev": h_prev}, w_x, w_h, b, gates=1)
-    phi = activation_named("activation", activation)
-
-    a = x_t @ w_x + h_prev @ w_h  # (B, H) = (B, I) · (I, H) + (B, H) · (H, H)
-    if b is not None:
-        a = a + b
-    h = phi.function(a)
-    return h, RNNStepCache(x_t, h_prev, w_x, w_h, b is not None, phi, h)
+    params = {"w_x": w_x, "w_h": w_h, "b": b, "ln_gain": ln_gain, "ln_bias": ln_bias}
+    h, cache = step_forward(_maker(activation, clip, ln_epsilon), x_t, {"h_prev": h_prev}, params)
+    return h, cache
 
 
-def rnn_step_backward(dh: ArrayLike, cache: RNNStepCache) -> StepGradients:
+def rnn_step_backward(dh: ArrayLike | None, cache: StepCache) -> StepGradients:
     """Gradients of one step of a simple RNN.
 
     Parameters
     ----------
-    dh : array_like
-        The gradient of the loss by the state after the step, (B, H) or (H,).
-    cache : RNNStepCache
+    dh : array_like or None
+        The gradient of the loss by the state after the step, (B, H) or (H,); None for zeros.
+    cache : StepCache
         From `rnn_step_forward`.
 
     Returns
     -------
     dx, dh_prev, dw_x, dw_h, db : ndarray
-        A named tuple; db is None without a bias.
+        A named tuple; db is None without a bias.  With layer normalization dln_gain and dln_bias stand behind.
 
     Examples
     --------
@@ -116,17 +179,7 @@ def rnn_step_backward(dh: ArrayLike, cache: RNNStepCache) -> StepGradients:
     >>> gradients.dx, gradients.dh_prev, gradients.dw_x, gradients.dw_h, gradients.db
     (array([2.]), array([4.]), array([[3.]]), array([[0.5]]), None)
     """
-    x_t, h_prev, w_x, w_h, has_bias, phi, h = cache
-    dh = gradient_like("dh", dh, h)
-
-    da = dh * phi.derivative(h)  # (B, H)
-    return StepGradients(
-        dx=da @ w_x.T,  # (B, I) = (B, H) · (H, I)
-        dh_prev=da @ w_h.T,  # (B, H) = (B, H) · (H, H)
-        dw_x=weight_gradient(x_t, da),  # (I, H) = (I, B) · (B, H)
-        dw_h=weight_gradient(h_prev, da),  # (H, H) = (H, B) · (B, H)
-        db=bias_gradient(da) if has_bias else None,  # (H,)
-    )
+    return result(StepGradients, step_backward(cache, dh=dh), LAYER_NORM)
 
 
 def rnn_forward(
@@ -136,7 +189,14 @@ def rnn_forward(
     w_h: ArrayLike,
     b: ArrayLike | None,
     *,
-    activation: str = "tanh",
+    activation: Spec = "tanh",
+    clip: float | None = None,
+    dropout_mask: ArrayLike | None = None,
+    recurrent_dropout_mask: ArrayLike | None = None,
+    zoneout_mask: ArrayLike | None = None,
+    ln_gain: ArrayLike | None = None,
+    ln_bias: ArrayLike | None = None,
+    ln_epsilon: float = 1e-3,
     lengths: ArrayLike | None = None,
     reset_mask: ArrayLike | None = None,
     reverse: bool = False,
@@ -153,8 +213,23 @@ def rnn_forward(
         The initial state, (B, H) or (H,); None for zeros.
     w_x, w_h, b : array_like
         Kernel (I, H), recurrent kernel (H, H), bias (H,) or None.
-    activation : {"tanh", "sigmoid", "relu", "linear"}
-        φ.
+    activation : str or tuple
+        φ, one of tanh, sigmoid, relu, linear, hard_sigmoid, hard_tanh, softsign, softplus, elu, selu, leaky_relu,
+        thresholded_relu, gelu, silu, exponential, affine, scaled_tanh, or a tuple (name, alpha[, beta]) that sets the
+        constants of one that has constants: ``("leaky_relu", 0.01)``.
+    clip : float, optional
+        Every pre-activation, the argument of an activation, is first clipped to [-clip, clip]; at a limit and beyond
+        it the gradient is 0.
+    dropout_mask, recurrent_dropout_mask : array_like, optional
+        (B, I) and (B, H), without B for one instance: what every x_t, and h_{t-1} on its way into its product, is
+        multiplied by.
+    zoneout_mask : array_like or float, optional
+        (B, T, H) or (T, H), in the order of the inputs, or one number; booleans or numbers m from 0 to 1.  The state
+        becomes m∘h_{t-1} + (1 - m)∘h_t.
+    ln_gain, ln_bias : array_like, optional
+        (H,) both: layer normalization of x_t·w_x + h_{t-1}·w_h + b.
+    ln_epsilon : float
+        Added to the variance in layer normalization.
     lengths : array_like of int, optional
         The number of true steps of each row, (B,), from 0 to T in any order; for one instance a number.  Past its end
         a row's y is 0 and its inputs are not looked at.
@@ -179,8 +254,8 @@ def rnn_forward(
 
     Notes
     -----
-    Computes in float32 if every float argument is float32, otherwise in float64.  The cache refers to the weights: do
-    not write to them between forward and backward.
+    Computes in float32 if every float array among inputs, states and weights is float32, otherwise in float64; numbers
+    and masks follow.  The cache refers to the weights: do not write to them between forward and backward.
 
     Examples
     --------
@@ -194,9 +269,17 @@ def rnn_forward(
     >>> np.array_equal(cache.h_n[1], y[1, 1])
     True
     """
-    step = partial(rnn_step_forward, activation=activation)
     return forward_through_time(
-        step, x, {"h0": h0}, (w_x, w_h, b), lengths=lengths, reset_mask=reset_mask, reverse=reverse
+        _maker(activation, clip, ln_epsilon),
+        x,
+        {"h0": h0},
+        {"w_x": w_x, "w_h": w_h, "b": b, "ln_gain": ln_gain, "ln_bias": ln_bias},
+        lengths=lengths,
+        reset_mask=reset_mask,
+        reverse=reverse,
+        dropout_mask=dropout_mask,
+        recurrent_dropout_mask=recurrent_dropout_mask,
+        zoneout_masks={"zoneout_mask": zoneout_mask},
     )
 
 
@@ -215,7 +298,7 @@ def rnn_backward(dy: ArrayLike | None, cache: SequenceCache, *, dh_n: ArrayLike 
     Returns
     -------
     dx, dh0, dw_x, dw_h, db : ndarray
-        A named tuple; db is None without a bias.
+        A named tuple; db is None without a bias.  With layer normalization dln_gain and dln_bias stand behind.
 
     Examples
     --------
@@ -226,4 +309,4 @@ def rnn_backward(dy: ArrayLike | None, cache: SequenceCache, *, dh_n: ArrayLike 
     >>> gradients.dx.shape, gradients.dh0.shape, gradients.dw_h.shape
     ((9, 3), (5,), (5, 5))
     """
-    return Gradients(*backward_through_time(rnn_step_backward, dy, cache, {"dh_n": dh_n}))
+    return result(Gradients, backward_through_time(cache, {"dy": dy}, {"dh_n": dh_n}), LAYER_NORM)

@@ -2,6 +2,7 @@
 
 from fastrnn.training import schedules
 from fastrnn.training.callbacks import Callback, EarlyStopping, History, TerminateOnNaN
+from fastrnn.training.encoder_decoder import EncoderDecoder
 from fastrnn.training.losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -9,10 +10,12 @@ from fastrnn.training.losses import (
     Loss,
     MeanAbsoluteError,
     MeanSquaredError,
+    Pinball,
     SparseCategoricalCrossentropy,
 )
 from fastrnn.training.metrics import Accuracy, LastStepMSE, Metric, RootMeanSquaredError
 from fastrnn.training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from fastrnn.training.readout import RidgeReadout, fit_readout, ridge_readout
 from fastrnn.training.sequential import Sequential
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "Callback",
     "CategoricalCrossentropy",
     "EarlyStopping",
+    "EncoderDecoder",
     "History",
     "Huber",
     "LastStepMSE",
@@ -33,10 +37,14 @@ __all__ = [
     "MeanSquaredError",
     "Metric",
     "Optimizer",
+    "Pinball",
     "RMSprop",
+    "RidgeReadout",
     "RootMeanSquaredError",
     "Sequential",
     "SparseCategoricalCrossentropy",
     "TerminateOnNaN",
+    "fit_readout",
+    "ridge_readout",
     "schedules",
 ]

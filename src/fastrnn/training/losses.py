@@ -11,6 +11,7 @@ elsewhere (NaN, -1) does not matter.  Numbers weigh the entries, as in Keras.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "Pinball",
     "SparseCategoricalCrossentropy",
     "get_loss",
 ]
@@ -154,6 +156,61 @@ class Huber(Loss):
         return np.clip(y_pred - y_true, -self.delta, self.delta) / y_pred.shape[-1]
 
 
+class Pinball(Loss):
+    """Mean of max(q·e, (q - 1)·e) with e = y_true - y_pred, over quantiles q (Koenker and Bassett, 1978).
+
+    What makes it least is the quantile q of the target, given the input: q = 0.5 is the median and half of the mean
+    absolute error.  The gradient is 0 where they are equal.
+
+    Parameters
+    ----------
+    quantiles : float or iterable of float
+        Q of them, each between 0 and 1 and only once.  The last axis of y_pred holds, for each of the K targets of
+        y_true, one value for each quantile: K·Q numbers, the quantiles of a target side by side.
+
+    Examples
+    --------
+    >>> from fastrnn.training import Pinball
+    >>> round(Pinball((0.1, 0.5, 0.9))([[1.0]], [[0.0, 1.0, 3.0]]), 6)  # 0.1·1, 0 and 0.1·2, over three
+    0.1
+    """
+
+    def __init__(self, quantiles: float | Iterable[float] = 0.5) -> None:
+        levels = quantiles if isinstance(quantiles, Iterable) else (quantiles,)
+        self.quantiles = tuple(
+            _check.number("quantiles", level, 0.0, 1.0, open_minimum=True, open_maximum=True) for level in levels
+        )
+        if len(set(self.quantiles)) != len(self.quantiles) or not self.quantiles:
+            raise ValueError(f"quantiles: expected different numbers, at least one, got {self.quantiles}")
+
+    def targets(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """Each target as often as there are quantiles, shaped like y_pred, as which it may be given too."""
+        y_true = _check.as_float_array("y_true", y_true, y_pred.dtype)
+        width, count = y_pred.shape[-1], len(self.quantiles)
+        if width % count:
+            raise ValueError(f"y_pred: expected a last axis of K * {count} quantiles, got shape {y_pred.shape}")
+        if y_true.shape == y_pred.shape:  # each as often as there are quantiles already
+            return y_true
+        if y_true.ndim == y_pred.ndim - 1 and width == count:
+            y_true = y_true[..., None]
+        expected = (*y_pred.shape[:-1], width // count)
+        y_true = _check.require_shape("y_true", y_true, expected, "of y_pred, its last axis over the quantiles")
+        return np.repeat(y_true, count, axis=-1)
+
+    def _levels(self, y_pred: np.ndarray) -> np.ndarray:
+        """The quantile of each place in the last axis."""
+        return np.tile(np.array(self.quantiles, y_pred.dtype), y_pred.shape[-1] // len(self.quantiles))
+
+    def entries(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        error, q = y_true - y_pred, self._levels(y_pred)
+        return np.maximum(q * error, (q - 1) * error).mean(axis=-1)
+
+    def entry_gradients(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        q = self._levels(y_pred)
+        slope = np.where(y_pred > y_true, 1 - q, np.where(y_pred < y_true, -q, np.zeros_like(q)))
+        return slope / y_pred.shape[-1]
+
+
 class BinaryCrossentropy(Loss):
     """Mean of -y·log(p) - (1 - y)·log(1 - p).
 
@@ -188,10 +245,10 @@ class CategoricalCrossentropy(Loss):
     """-sum(y·log(softmax(z))) over the classes; y_pred holds logits z, y_true a probability for each class."""
 
     def entries(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        return -(y_true * _log_softmax(y_pred)).sum(axis=-1)
+        return -(y_true * log_softmax(y_pred)).sum(axis=-1)
 
     def entry_gradients(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        return np.exp(_log_softmax(y_pred)) * y_true.sum(axis=-1, keepdims=True) - y_true
+        return np.exp(log_softmax(y_pred)) * y_true.sum(axis=-1, keepdims=True) - y_true
 
 
 class SparseCategoricalCrossentropy(Loss):
@@ -207,10 +264,10 @@ class SparseCategoricalCrossentropy(Loss):
         return flat.reshape(*y_true.shape, 1)
 
     def entries(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        return -np.take_along_axis(_log_softmax(y_pred), y_true, axis=-1)[..., 0]
+        return -np.take_along_axis(log_softmax(y_pred), y_true, axis=-1)[..., 0]
 
     def entry_gradients(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        p = np.exp(_log_softmax(y_pred))
+        p = np.exp(log_softmax(y_pred))
         np.put_along_axis(p, y_true, np.take_along_axis(p, y_true, axis=-1) - 1, axis=-1)
         return p
 
@@ -264,7 +321,7 @@ def _weighted_mean(entries: np.ndarray, weight: np.ndarray | None) -> float:
     return float(np.dot(entries[counted].astype(np.float64), weight[counted]) / entries.size)
 
 
-def _log_softmax(z: np.ndarray) -> np.ndarray:
+def log_softmax(z: np.ndarray) -> np.ndarray:
     """log(exp(z) / sum(exp(z))) over the last axis, without overflow."""
     z = z - z.max(axis=-1, keepdims=True)
     return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
@@ -278,6 +335,7 @@ LOSSES: dict[str, type[Loss]] = {
     "mean_absolute_error": MeanAbsoluteError,
     "mean_squared_error": MeanSquaredError,
     "mse": MeanSquaredError,
+    "pinball": Pinball,
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
 }
 

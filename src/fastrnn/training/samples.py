@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn import _check
+from fastrnn.layers.steps import Steps
 
 __all__ = ["Samples"]
 
@@ -17,42 +18,62 @@ Rows = slice | np.ndarray
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs, targets, weights and lengths with one row for each sample; what is not given is None."""
+    """Inputs, targets, weights and what is known of the steps, one row for each sample; what is not given is None."""
 
     x: np.ndarray
     y: np.ndarray | None = None
     sample_weight: np.ndarray | None = None
     lengths: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    reset_mask: np.ndarray | None = None
 
     @classmethod
-    def checked(cls, dtype: Any, x: Any, y: Any = None, sample_weight: Any = None, lengths: Any = None) -> Samples:
+    def checked(
+        cls,
+        dtype: Any,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        lengths: Any = None,
+        mask: Any = None,
+        reset_mask: Any = None,
+    ) -> Samples:
         """The arrays, once they have the same number of rows.
 
         Parameters
         ----------
         dtype : dtype or None
-            What x is cast to; None keeps float32 and makes anything else float64.
-        x, y, sample_weight, lengths : array_like
+            What x is cast to; None keeps float32 and makes anything else float64.  An integer type stands for class
+            numbers (N, T), which stay what they are.
+        x, y, sample_weight, lengths, mask, reset_mask : array_like
         """
-        x = _check.as_float_array("x", x, dtype or _check.float_dtype(x=x))
+        classes = dtype is not None and np.dtype(dtype).kind == "i"
+        x = _check.as_real_array("x", x)
+        x = x if classes else _check.as_float_array("x", x, dtype or _check.float_dtype(x=x))
         if x.ndim < 2:
-            raise ValueError(f"x: expected 2-D (N, I) or 3-D (N, T, I), got {x.ndim}-D with shape {x.shape}")
+            wanted = "2-D (N, T)" if classes else "2-D (N, I) or 3-D (N, T, I)"
+            raise ValueError(f"x: expected {wanted}, got {x.ndim}-D with shape {x.shape}")
         others = {
             "y": None if y is None else _check.as_real_array("y", y),
             "sample_weight": None if sample_weight is None else _check.as_real_array("sample_weight", sample_weight),
-            "lengths": None if lengths is None else _as_lengths(lengths, x),
         }
         for name, array in others.items():
             if array is not None and (array.ndim == 0 or len(array) != len(x)):
                 raise ValueError(f"{name}: expected {len(x)} rows as in x, got shape {array.shape}")
-        return cls(x, **others)
+        steps = Steps.checked(x, lengths, mask, reset_mask, min_ndim=2 if classes else 3)
+        return cls(x, **others, **steps._asdict())
+
+    @property
+    def steps(self) -> Steps:
+        """What is known of the time steps of x."""
+        return Steps(self.lengths, self.mask, self.reset_mask)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, rows: Rows) -> Samples:
         """Some of the rows."""
-        arrays = (self.x, self.y, self.sample_weight, self.lengths)
+        arrays = (self.x, self.y, self.sample_weight, self.lengths, self.mask, self.reset_mask)
         return Samples(*(None if array is None else array[rows] for array in arrays))  # type: ignore[arg-type]
 
     def split(self, fraction: float) -> tuple[Samples, Samples]:
@@ -67,10 +88,3 @@ class Samples:
         for start in range(0, len(self), batch_size):
             rows = slice(start, start + batch_size)
             yield self.take(rows if order is None else order[rows])
-
-
-def _as_lengths(lengths: Any, x: np.ndarray) -> np.ndarray:
-    """The true steps of each row of an input with a time axis."""
-    if x.ndim < 3:
-        raise ValueError(f"lengths: expected x to be 3-D (N, T, I), got {x.ndim}-D with shape {x.shape}")
-    return _check.as_int_vector("lengths", lengths, len(x), 0, x.shape[1], "(N,)")

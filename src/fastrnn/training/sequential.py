@@ -9,36 +9,41 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn import _check
-from fastrnn.layers.base import Layer, PrefixedParameters, Shape
-from fastrnn.layers.config import Configurable
+from fastrnn.layers.base import Layer, Shape
+from fastrnn.layers.containers import Stack
+from fastrnn.layers.steps import Steps
 from fastrnn.training.callbacks import Callback, History, ProgressBar, wants_progress
 from fastrnn.training.losses import BinaryCrossentropy, Loss, combined_weights, get_loss
 from fastrnn.training.metrics import Metric, get_metric
 from fastrnn.training.optimizers import Optimizer, get_optimizer, global_norm
 from fastrnn.training.samples import Samples
+from fastrnn.training.truncated import carried_states, recurrent_layers, require_windows, windows
 
 __all__ = ["Sequential"]
 
-# Branches of the tree of seeds that a model's seed is the root of.
-_SEED_OF_WEIGHTS, _SEED_OF_TRAINING = 0, 1
+_SEED_OF_TRAINING = 1  # the branch of a model's seed that order and dropout grow from; 0 is that of the weights
 
 
 class _Step(NamedTuple):
     """What one training step found out."""
 
     loss: float
+    entries: int  # that the loss is the mean of
     gradient_norm: float
     metrics: list[tuple[float, int]]  # total and count of each
 
 
-class Sequential(Configurable):
+class Sequential(Stack):
     """Layers one after the other.
+
+    A model is a layer too and can be part of another.
 
     Parameters
     ----------
     layers : iterable of Layer
-    input_size : int, optional
-        Size of the last axis of the input; without it the first data tell.
+    input_size : int or tuple of int, optional
+        Size of the last axis of the input, or the whole shape but for the batch, (T, I), which a `Dense` behind a
+        `Flatten` has to know; without it the first data tell.
     seed : int, optional
         Seed of the weights of all layers without a seed of their own, of the order of the samples in `fit` and of
         dropout.
@@ -54,8 +59,9 @@ class Sequential(Configurable):
     A model holds parameters and how it is trained, nothing about the data that went through it: several threads may
     predict with one model at once. A float64 model is one whose layers are float64.
 
-    `lengths` go to every layer that takes them, up to the layer that ends the time axis; where the output still has
-    its time axis, the loss and the metrics leave out the steps past a row's end.
+    `lengths`, `mask` and `reset_mask` go to every layer that takes them, up to the layer that ends the time axis. Where
+    the output still has its time axis, the loss and the metrics leave out the steps past a row's end and those that the
+    mask leaves out. An `Embedding` with ``mask_zero`` makes a mask by itself.
 
     Examples
     --------
@@ -72,90 +78,45 @@ class Sequential(Configurable):
     (64, 1)
     """
 
-    def __init__(self, layers: Iterable[Layer] = (), *, input_size: int | None = None, seed: int | None = None) -> None:
-        self.layers: list[Layer] = []
-        self.seed = None if seed is None else _check.integer("seed", seed, 0)
-        self.input_size: int | None = None
+    def __init__(
+        self,
+        layers: Iterable[Layer] = (),
+        *,
+        input_size: int | Sequence[int] | None = None,
+        seed: int | None = None,
+    ) -> None:
         self.optimizer: Optimizer | None = None
         self._identity = object()  # what the optimizer knows the model by; copied and pickled along with both
         self.loss: Loss | None = None
         self.metrics: list[Metric] = []
         self.stop_training = False
-        for layer in layers:
-            self.add(layer)
+        super().__init__(layers, seed=seed)
         if input_size is not None:
             self.build(input_size)
 
     # -- structure ----------------------------------------------------------------------------------------------------
 
-    def add(self, layer: Layer) -> None:
-        """Put a layer behind the others.
-
-        Parameters
-        ----------
-        layer : Layer
-            Not in the model yet.
-        """
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layer: expected a Layer, got {type(layer).__name__}")
-        if any(layer is present for present in self.layers):
-            raise ValueError(f"layer: {layer!r} is in the model already")
-        self.layers.append(layer)
-        self.input_size = None
-
-    @property
-    def built(self) -> bool:
-        """Whether the parameters of all layers stand."""
-        return self.input_size is not None
-
-    def build(self, input_size: int) -> None:
-        """Create the parameters of all layers; the first data do it by themselves.
-
-        Parameters
-        ----------
-        input_size : int
-            Size of the last axis of the input.
-        """
-        input_size = _check.integer("input_size", input_size, 1)
-        if self.input_size is not None and self.input_size != input_size:
-            raise ValueError(f"input_size: the model stands already with {self.input_size}, got {input_size}")
-        if not self.layers:
-            raise ValueError("layers: expected at least one layer before the model is built")
-        shapes = self._shapes(input_size)
-        for i, (layer, shape) in enumerate(zip(self.layers, shapes[:-1], strict=True)):
-            assert shape[-1] is not None  # only batch and time are unknown
-            layer.build(shape[-1], np.random.SeedSequence(self.seed, spawn_key=(_SEED_OF_WEIGHTS, i)))
-        self.input_size = input_size
-
-    @property
-    def params(self) -> PrefixedParameters:
-        """The parameters of all layers, named like ``0/w_x`` by the layer's place; assigning reaches the layer."""
-        return PrefixedParameters({str(i): layer.params for i, layer in enumerate(self.layers)})
-
-    def count_params(self) -> int:
-        """How many numbers the model learns."""
-        return sum(layer.count_params() for layer in self.layers)
-
     def get_weights(self) -> list[np.ndarray]:
-        """Copies of all parameters, in the order of `params`."""
-        return [array.copy() for array in self.params.values()]
+        """Copies of all arrays: in the order of `params`, then in that of `buffers`."""
+        return [array.copy() for array in (*self.params.values(), *self.buffers.values())]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all parameters.
+        """Set all arrays.
 
         Parameters
         ----------
         weights : sequence of array_like
             As many and of such shapes as `get_weights` returns.
         """
-        names = list(self.params)
-        if len(weights) != len(names):
-            raise ValueError(f"weights: expected {len(names)} arrays, got {len(weights)}")
-        arrays = self.params
-        checked = [_check.as_float_array(n, w, arrays[n].dtype) for n, w in zip(names, weights, strict=True)]
-        for name, array in zip(names, checked, strict=True):
-            _check.require_shape(name, array, arrays[name].shape)
-        arrays.update(zip(names, checked, strict=True))
+        present = {**self.params, **self.buffers}
+        if len(weights) != len(present):
+            raise ValueError(f"weights: expected {len(present)} arrays, got {len(weights)}")
+        checked = {}
+        for (name, array), weight in zip(present.items(), weights, strict=True):
+            checked[name] = _check.as_float_array(name, weight, array.dtype)
+            _check.require_shape(name, checked[name], array.shape)
+        for arrays in (self.params, self.buffers):
+            arrays.update({name: checked[name] for name in arrays})
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table of the layers, the shapes of their outputs and their numbers of parameters.
@@ -165,127 +126,27 @@ class Sequential(Configurable):
         print_fn : callable
             Takes each line.
         """
-        shapes = self._shapes(self.input_size)[1:] if self.input_size is not None else [()] * len(self.layers)
+        shapes: list[Shape] = [()] * len(self.layers)
+        if self.input_size is not None:
+            shapes = self._shapes(self._shape_for(self.input_size))[1:]
         rows = [("layer", "output shape", "parameters")]
         for layer, shape in zip(self.layers, shapes, strict=True):
             shown = "(" + ", ".join(str(size) for size in shape) + ")" if shape else "not built"
             rows.append((repr(layer), shown, f"{layer.count_params():,}"))
         rows.append(("total", "", f"{self.count_params():,}"))
+        fixed = sum(array.size for array in self.buffers.values())
+        if fixed:
+            rows.append(("not learned", "", f"{fixed:,}"))
         wide, middle, last = (max(len(row[i]) for row in rows) for i in range(3))
         lines = [f"{a:<{wide}}  {b:<{middle}}  {c:>{last}}" for a, b, c in rows]
         rule = "-" * len(lines[0])
-        for line in (lines[0], rule, *lines[1:-1], rule, lines[-1]):
+        end = len(self.layers) + 1
+        for line in (lines[0], rule, *lines[1:end], rule, *lines[end:]):
             print_fn(line.rstrip())
 
-    def _shapes(self, input_size: int) -> list[Shape]:
-        """The shape of the input and of each layer's output."""
-        rank = next((layer.input_ndim for layer in self.layers if layer.input_ndim is not None), 2)
-        shapes: list[Shape] = [(None,) * (rank - 1) + (input_size,)]
-        for i, layer in enumerate(self.layers):
-            shape = shapes[-1]
-            if layer.input_ndim is not None and len(shape) != layer.input_ndim:
-                raise ValueError(
-                    f"layers[{i}]: {layer!r} takes {layer.input_ndim}-D input, the layer before gives {len(shape)}-D; "
-                    "a recurrent layer gives 3-D with return_sequences=True, RepeatVector makes 3-D of 2-D"
-                )
-            shapes.append(layer.output_shape(shape))
-        return shapes
-
-    # -- forward and backward -----------------------------------------------------------------------------------------
-
-    def __call__(
-        self, x: Any, lengths: Any = None, mask: Any = None, reset_mask: Any = None, training: bool = False
-    ) -> np.ndarray:
-        """The output of `forward` on all of x at once; nothing is kept for `backward`."""
-        if training:
-            return self.forward(x, lengths, mask, reset_mask, training=True)[0]
-        x = self._prepared(x, mask)
-        for layer in self.layers:
-            time = {"lengths": lengths, "reset_mask": reset_mask} if layer.takes_time else {}
-            x = layer.infer(x, **time)
-            lengths, reset_mask = layer.pass_on(lengths, reset_mask)
-        return x
-
-    def _prepared(self, x: Any, mask: Any) -> Any:
-        """x for the first layer; the model is built by the first x it sees."""
-        if mask is not None:
-            raise _check.not_built("mask", "give lengths or reset_mask")
-        if self.input_size is None:
-            x = _check.as_float_array("x", x, self._input_dtype(x))
-            if x.ndim < 2:
-                raise ValueError(f"x: expected 2-D (B, I) or 3-D (B, T, I), got {x.ndim}-D with shape {x.shape}")
-            self.build(x.shape[-1])
-        return x
-
-    def forward(
-        self,
-        x: Any,
-        lengths: Any = None,
-        mask: Any = None,
-        reset_mask: Any = None,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> tuple[np.ndarray, list[Any]]:
-        """Run all layers.
-
-        Parameters
-        ----------
-        x : array_like (B, T, I) or (B, I)
-        lengths : array_like of int (B,), optional
-        mask : None
-            Not built yet.
-        reset_mask : array_like of bool (B, T), optional
-        training : bool
-            Whether dropout acts.
-        rng : numpy.random.Generator, optional
-            Source of dropout masks.
-
-        Returns
-        -------
-        out : ndarray
-        caches : list
-            One for each layer, for `backward`.
-        """
-        x = self._prepared(x, mask)
-        caches = []
-        for layer in self.layers:
-            time = {"lengths": lengths, "reset_mask": reset_mask} if layer.takes_time else {}
-            x, cache = layer.forward(x, training=training, rng=rng, **time)
-            caches.append(cache)
-            lengths, reset_mask = layer.pass_on(lengths, reset_mask)
-        return x, caches
-
-    def backward(
-        self, dout: Any, caches: list[Any], dfinal_state: None = None
-    ) -> tuple[np.ndarray, dict[str, np.ndarray], None]:
-        """Gradients by the input and all parameters.
-
-        Parameters
-        ----------
-        dout : array_like
-            Gradient by the output of `forward`.
-        caches : list
-            What `forward` returned.
-
-        Returns
-        -------
-        dx : ndarray
-        grads : dict of str to ndarray
-            The names of `params`.
-        dstate : None
-        """
-        if dfinal_state is not None:
-            raise ValueError("dfinal_state: Sequential has no state, expected None")
-        grads: dict[str, np.ndarray] = {}
-        for i, layer in reversed(list(enumerate(self.layers))):
-            dout, own, _ = layer.backward(dout, caches[i])
-            grads.update({f"{i}/{name}": gradient for name, gradient in own.items()})
-        return dout, grads, None
-
     def _input_dtype(self, x: Any) -> np.dtype:
-        """What the input is cast to: the dtype of the first layer that has one."""
-        known = next((layer.dtype for layer in self.layers if layer.dtype is not None), None)
-        return known or _check.float_dtype(x=x)
+        """What the input is cast to: the dtype of the first layer that has one, integers for class numbers."""
+        return np.dtype(np.intp) if self.takes_integers else self.dtype or _check.float_dtype(x=x)
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -338,6 +199,9 @@ class Sequential(Configurable):
         verbose: str | int = "auto",
         sample_weight: Any = None,
         lengths: Any = None,
+        mask: Any = None,
+        reset_mask: Any = None,
+        tbptt: int | None = None,
         record_gradient_norms: bool = False,
     ) -> History:
         """Train the model.
@@ -349,7 +213,7 @@ class Sequential(Configurable):
             Targets, N rows, as the loss takes them.
         epochs, batch_size : int
         validation_data : tuple, optional
-            ``(x, y)``, ``(x, y, sample_weight)`` or ``(x, y, sample_weight, lengths)``: judged after each epoch.
+            ``(x, y[, sample_weight[, lengths[, mask[, reset_mask]]]])``: judged after each epoch.
         validation_split : float
             In place of validation_data: this fraction of the rows, taken from the end.
         shuffle : bool
@@ -361,6 +225,15 @@ class Sequential(Configurable):
             (N,) or (N, T); booleans select what counts, numbers weigh it.
         lengths : array_like of int (N,), optional
             True steps of each row.
+        mask : array_like of bool (N, T), optional
+            True at the steps that count.
+        reset_mask : array_like of bool (N, T), optional
+            True where states are zeroed before that step.
+        tbptt : int, optional
+            Truncated backpropagation through time: work on each batch of sequences in windows of so many steps.  Every
+            window is one update, with gradients that reach back to its first step; the states go on from window to
+            window, and with a `stateful` layer from batch to batch.  For models that give an output for each step, from
+            that step and those before.
         record_gradient_norms : bool
             Record ``"gradient_norm"``, each epoch's mean of the batches' global norms before clipping.
 
@@ -372,6 +245,12 @@ class Sequential(Configurable):
 
         Notes
         -----
+        A window starts from the states that the one before ended in, made with the weights before its update.  Dropout
+        masks are drawn for each window, callbacks are called for each batch.  A batch's loss is the mean over all its
+        windows.  With `tbptt` >= T training is bit for bit what it is without.
+
+        A batch or window in which no entry counts changes nothing.
+
         With the same seed, data and options, training gives the same weights bit for bit. An interrupt from the
         keyboard is raised again after the callbacks' ``on_train_end``; the weights are then those of the last finished
         batch, or the best ones if `EarlyStopping` restores them.
@@ -381,7 +260,10 @@ class Sequential(Configurable):
         batch_size = _check.integer("batch_size", batch_size, 1)
         shuffle = _check.boolean("shuffle", shuffle)
         show = wants_progress(verbose)
-        samples = self._samples(x, y, sample_weight, lengths)
+        samples = self._samples(x, y, sample_weight, lengths, mask, reset_mask)
+        if tbptt is not None:
+            tbptt = _check.integer("tbptt", tbptt, 1)
+            require_windows(self, samples)
         samples, validation = self._with_validation(samples, validation_data, validation_split)
         rng = np.random.default_rng(self._training_seed())
 
@@ -401,7 +283,8 @@ class Sequential(Configurable):
                 for watcher in watchers:
                     watcher.on_epoch_begin(epoch)
                 order = rng.permutation(len(samples)) if shuffle else None
-                logs = self._run_epoch(samples.batches(batch_size, order), rng, watchers, record_gradient_norms)
+                batches = samples.batches(batch_size, order)
+                logs = self._run_epoch(batches, rng, watchers, tbptt, record_gradient_norms)
                 if validation is not None:
                     logs |= {f"val_{name}": value for name, value in self._judge(validation, batch_size).items()}
                 for watcher in watchers:
@@ -413,12 +296,14 @@ class Sequential(Configurable):
                 watcher.on_train_end()
         return history
 
-    def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> float:
+    def train_on_batch(
+        self, x: Any, y: Any, sample_weight: Any = None, lengths: Any = None, mask: Any = None, reset_mask: Any = None
+    ) -> float:
         """One update of the weights.
 
         Parameters
         ----------
-        x, y, sample_weight, lengths
+        x, y, sample_weight, lengths, mask, reset_mask
             As for `fit`, one batch.
 
         Returns
@@ -427,17 +312,25 @@ class Sequential(Configurable):
             The loss before the update.
         """
         self._require_compiled(to_train=True)
-        samples = self._samples(x, y, sample_weight, lengths)
+        samples = self._samples(x, y, sample_weight, lengths, mask, reset_mask)
         return self._train_step(samples, np.random.default_rng(self._training_seed())).loss
 
     def _run_epoch(
-        self, batches: Iterable[Samples], rng: np.random.Generator, watchers: list[Callback], with_norms: bool
+        self,
+        batches: Iterable[Samples],
+        rng: np.random.Generator,
+        watchers: list[Callback],
+        tbptt: int | None,
+        with_norms: bool,
     ) -> dict[str, float]:
         """Train on all batches once; the figures of the epoch."""
         losses, norms, rows = [], [], []
         totals = np.zeros((len(self.metrics), 2))
         for i, batch in enumerate(batches):
-            step = self._train_step(batch, rng, with_norms)
+            if tbptt is None:
+                step = self._train_step(batch, rng, with_norms)
+            else:
+                step = self._train_in_windows(batch, tbptt, rng, with_norms)
             losses.append(step.loss)
             norms.append(step.gradient_norm)
             rows.append(len(batch))
@@ -455,15 +348,29 @@ class Sequential(Configurable):
     def _train_step(self, batch: Samples, rng: np.random.Generator, with_norm: bool = False) -> _Step:
         """Forward, loss, backward, update."""
         assert self.loss is not None and self.optimizer is not None and batch.y is not None
-        y_pred, caches = self.forward(batch.x, lengths=batch.lengths, training=True, rng=rng)
-        mask = self._output_mask(batch.lengths, y_pred)
+        y_pred, caches, steps = self.forward_with_steps(batch.x, batch.steps, training=True, rng=rng)
+        mask = _entry_mask(steps, y_pred)
         weight = combined_weights(batch.sample_weight, mask)
         loss, dy_pred = self.loss.value_and_gradient(batch.y, y_pred, weight)
-        grads = self.backward(dy_pred, caches)[1]
-        norm = global_norm(grads) if with_norm else math.nan
         metrics = self._metric_totals(batch, y_pred, mask)
+        entries = _count_of(_selected(batch, y_pred, mask), y_pred)
+        if entries == 0:
+            return _Step(loss, 0, 0.0, metrics)
+        grads = self.parameter_gradients(dy_pred, caches)
+        norm = global_norm(grads) if with_norm else math.nan
         self.optimizer.apply(self.params, grads)
-        return _Step(loss, norm, metrics)
+        self.commit(caches)
+        return _Step(loss, entries, norm, metrics)
+
+    def _train_in_windows(self, batch: Samples, steps: int, rng: np.random.Generator, with_norm: bool) -> _Step:
+        """A training step for each window of so many steps, the states carried on; all of them taken together."""
+        with carried_states(recurrent_layers(self)):
+            done = [self._train_step(window, rng, with_norm) for window in windows(batch, steps)]
+        entries = sum(step.entries for step in done)
+        loss = sum(step.loss * (step.entries / max(1, entries)) for step in done)
+        trained = [step.gradient_norm for step in done if step.entries] or [0.0]
+        metrics = [tuple(map(sum, zip(*of_one, strict=True))) for of_one in zip(*(s.metrics for s in done), strict=True)]
+        return _Step(loss, entries, float(np.mean(trained)), metrics)
 
     def _with_validation(
         self, samples: Samples, validation_data: Sequence[Any] | None, validation_split: float
@@ -474,13 +381,17 @@ class Sequential(Configurable):
             return samples.split(fraction) if fraction > 0 else (samples, None)
         if fraction > 0:
             raise ValueError("validation_split: expected 0 where validation_data is given")
-        if not isinstance(validation_data, (tuple, list)) or not 2 <= len(validation_data) <= 4:
-            raise ValueError("validation_data: expected a tuple (x, y[, sample_weight[, lengths]])")
+        if not isinstance(validation_data, (tuple, list)) or not 2 <= len(validation_data) <= 6:
+            raise ValueError(
+                "validation_data: expected a tuple (x, y[, sample_weight[, lengths[, mask[, reset_mask]]]])"
+            )
         return samples, self._samples(*validation_data)
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
-    def predict(self, x: Any, *, batch_size: int = 256, lengths: Any = None) -> np.ndarray:
+    def predict(
+        self, x: Any, *, batch_size: int = 256, lengths: Any = None, mask: Any = None, reset_mask: Any = None
+    ) -> np.ndarray:
         """The output for all rows of x, worked on in batches.
 
         Parameters
@@ -488,7 +399,8 @@ class Sequential(Configurable):
         x : array_like (N, T, I) or (N, I)
         batch_size : int
             Rows at a time; it bounds the memory and does not change the meaning.
-        lengths : array_like of int (N,), optional
+        lengths, mask, reset_mask
+            As for `fit`.
 
         Returns
         -------
@@ -496,7 +408,8 @@ class Sequential(Configurable):
             N rows.
         """
         batch_size = _check.integer("batch_size", batch_size, 1)
-        return self._predict(Samples.checked(self._input_dtype(x), x, lengths=lengths), batch_size)
+        samples = Samples.checked(self._input_dtype(x), x, lengths=lengths, mask=mask, reset_mask=reset_mask)
+        return self._predict(samples, batch_size)[0]
 
     def evaluate(
         self,
@@ -506,13 +419,15 @@ class Sequential(Configurable):
         batch_size: int = 256,
         sample_weight: Any = None,
         lengths: Any = None,
+        mask: Any = None,
+        reset_mask: Any = None,
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
         """The loss and the metrics over all rows.
 
         Parameters
         ----------
-        x, y, sample_weight, lengths
+        x, y, sample_weight, lengths, mask, reset_mask
             As for `fit`.
         batch_size : int
             Rows at a time in prediction; the figures are those of all rows together.
@@ -525,7 +440,7 @@ class Sequential(Configurable):
         """
         self._require_compiled()
         batch_size = _check.integer("batch_size", batch_size, 1)
-        figures = self._judge(self._samples(x, y, sample_weight, lengths), batch_size)
+        figures = self._judge(self._samples(x, y, sample_weight, lengths, mask, reset_mask), batch_size)
         if return_dict:
             return figures
         return list(figures.values()) if self.metrics else figures["loss"]
@@ -548,35 +463,37 @@ class Sequential(Configurable):
 
         storage.save(self, path)
 
-    def _predict(self, samples: Samples, batch_size: int) -> np.ndarray:
-        """The output for all samples."""
+    def _predict(self, samples: Samples, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The output for all samples, and which of its entries count."""
         if len(samples) == 0:
-            return self(samples.x, lengths=samples.lengths)
-        out: np.ndarray | None = None
+            return self.infer_with_steps(samples.x, samples.steps)[0], None
+        out, counted = None, None
         start = 0
         for batch in samples.batches(batch_size):
-            part = self(batch.x, lengths=batch.lengths)
+            part, steps = self.infer_with_steps(batch.x, batch.steps)
             if out is None:
                 out = np.empty((len(samples), *part.shape[1:]), part.dtype)
-            out[start : start + len(part)] = part
+            rows = slice(start, start + len(part))
+            out[rows] = part
+            mask = _entry_mask(steps, part)
+            if mask is not None:
+                counted = np.ones(out.shape[:2], bool) if counted is None else counted
+                counted[rows] = mask
             start += len(part)
         assert out is not None
-        return out
+        return out, counted
 
     def _judge(self, samples: Samples, batch_size: int) -> dict[str, float]:
         """The loss and the metrics by name."""
         assert self.loss is not None
-        y_pred = self._predict(samples, batch_size)
-        mask = self._output_mask(samples.lengths, y_pred)
+        y_pred, mask = self._predict(samples, batch_size)
         loss = self.loss(samples.y, y_pred, combined_weights(samples.sample_weight, mask))
         totals = np.array(self._metric_totals(samples, y_pred, mask)).reshape(len(self.metrics), 2)
         return {"loss": loss} | self._finished_metrics(totals)
 
     def _metric_totals(self, samples: Samples, y_pred: np.ndarray, mask: np.ndarray | None) -> list[tuple[float, int]]:
         """Total and count of each metric; of the sample weights the boolean ones count here, as they select."""
-        weight = samples.sample_weight
-        if weight is not None and weight.dtype == np.bool_:
-            mask = combined_weights(weight.reshape(len(weight), *[-1] * (y_pred.ndim - 2)), mask)
+        mask = _selected(samples, y_pred, mask)
         return [metric.total(np.asarray(samples.y), y_pred, mask) for metric in self.metrics]
 
     def _finished_metrics(self, totals: np.ndarray) -> dict[str, float]:
@@ -586,19 +503,11 @@ class Sequential(Configurable):
             for metric, (total, count) in zip(self.metrics, totals.tolist(), strict=True)
         }
 
-    def _output_mask(self, lengths: np.ndarray | None, y_pred: np.ndarray) -> np.ndarray | None:
-        """Which steps (B, T) of the output are true ones; None where all are, or where the output has no time axis."""
-        for layer in self.layers:
-            lengths, _ = layer.pass_on(lengths, None)
-        if lengths is None:
-            return None
-        return np.arange(y_pred.shape[1]) < lengths[:, None]
-
-    def _samples(self, x: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> Samples:
+    def _samples(self, x: Any, y: Any, *others: Any) -> Samples:
         """Checked samples with targets, at least one."""
         if y is None:
             raise TypeError("y: expected targets, got None")
-        samples = Samples.checked(self._input_dtype(x), x, y, sample_weight, lengths)
+        samples = Samples.checked(self._input_dtype(x), x, y, *others)
         if len(samples) == 0:
             raise ValueError(f"x: expected at least one row, got shape {samples.x.shape}")
         return samples
@@ -613,3 +522,22 @@ class Sequential(Configurable):
             raise ValueError("the model has no loss and no optimizer yet: call compile(optimizer=..., loss=...) first")
         if to_train:
             self.optimizer.serve(self._identity)
+
+
+def _entry_mask(steps: Steps, y_pred: np.ndarray) -> np.ndarray | None:
+    """Which steps (B, T) of the output count; None where all do, or where the output has no time axis."""
+    return steps.counted(y_pred.shape[1])
+
+
+def _selected(samples: Samples, y_pred: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+    """The entries of the output that a mask of steps and boolean sample weights leave; None for all."""
+    weight = samples.sample_weight
+    if weight is None or weight.dtype != np.bool_:
+        return mask
+    return combined_weights(weight.reshape(len(weight), *[-1] * (y_pred.ndim - 2)), mask)
+
+
+def _count_of(selected: np.ndarray | None, y_pred: np.ndarray) -> int:
+    """How many entries of the output count."""
+    shape = y_pred.shape[:-1]
+    return math.prod(shape) if selected is None else int(np.count_nonzero(np.broadcast_to(selected, shape)))

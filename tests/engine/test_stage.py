@@ -1,4 +1,4 @@
-"""The bound stepper: the bits of the step functions, its own copy of the weights, and clear errors."""
+"""A cell bound for stepping: the bits of the step functions, its own copy of the weights, and clear errors."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ import pytest
 
 import fastrnn
 from fastrnn import _engine
-from fastrnn._stepper import Stepper
+from fastrnn._stage import RecurrentStage
+from fastrnn.functional._options import Options
 
 from ..helpers import Cell
-from .cases import cells, dtypes, instruction_sets, random_arguments
+from .cases import cells, dtypes, instruction_sets, random_arguments, spec_of
 
-TANH, SIGMOID = _engine.ACTIVATIONS["tanh"], _engine.ACTIVATIONS["sigmoid"]
+SIGMOID = _engine.ACTIVATIONS["sigmoid"]["default"]
 
 
-def stepper_of(cell: Cell, weights: list[np.ndarray | None], batch: int) -> Stepper:
-    return Stepper(_engine.CELLS[cell.name]["index"], batch, *weights, TANH, SIGMOID)
+def stage_of(cell: Cell, weights: list[np.ndarray | None], batch: int) -> RecurrentStage:
+    spec = spec_of(cell)
+    activation = _engine.ACTIVATIONS[spec["activation"]]["default"]
+    w_x, w_h, _ = weights
+    unit = w_h if cell.recurrent == "vector" else None
+    if "leak" in cell.options:
+        unit = np.full(w_x.shape[1], cell.options["leak"], w_x.dtype)
+    options = None if unit is None else Options(unit=unit)
+    return RecurrentStage(spec["index"], batch, *weights, activation, SIGMOID, options)
 
 
 @instruction_sets
@@ -29,30 +37,30 @@ def test_steps_have_the_bits_of_the_step_function(
 ) -> None:
     arguments = random_arguments(cell, rng, batch, 6, 3, hidden, dtype)
     weights = [arguments[name] for name in ("w_x", "w_h", "b")]
-    stepper = stepper_of(cell, weights, batch)
-    step = getattr(fastrnn, f"{cell.name}_step_forward")
+    stage = stage_of(cell, weights, batch)
     states: list[np.ndarray | None] = [None] * len(cell.states)
     out = np.full((batch, hidden), np.nan, dtype)
     for t in range(6):
         x_t = np.ascontiguousarray(arguments["x"][:, t])
-        *states, _ = step(x_t, *states, *weights)
-        h = stepper.step(x_t) if t % 2 else stepper.step(x_t, out)
+        *states, _ = getattr(fastrnn, f"{cell.name}_step_forward")(x_t, *states, *weights, **cell.options)
+        h = stage.step(x_t) if t % 2 else stage.step(x_t, out)
         assert np.array_equal(h, states[0])
         assert (h is out) == (t % 2 == 0)
-        for mine, theirs in zip(stepper.state, states, strict=True):
+        for mine, theirs in zip(stage.state, states, strict=True):
             assert np.array_equal(mine, theirs)
-    stepper.reset()
-    assert not any(part.any() for part in stepper.state)
+    stage.reset()
+    assert not any(part.any() for part in stage.state)
 
 
 @cells
 def test_weights_are_copied(cell: Cell, rng: np.random.Generator) -> None:
     arguments = random_arguments(cell, rng, 1, 1, 3, 9, "float64")
     weights = [arguments[name] for name in ("w_x", "w_h", "b")]
-    first, second = stepper_of(cell, weights, 1), stepper_of(cell, weights, 1)
+    first, second = stage_of(cell, weights, 1), stage_of(cell, weights, 1)
     before = first.step(arguments["x"][0, 0])
     for weight in weights:
-        weight[:] = np.nan
+        if weight is not None:
+            weight[:] = np.nan
     assert np.array_equal(second.step(arguments["x"][0, 0]), before)
     assert before.shape == (9,)
 
@@ -60,16 +68,16 @@ def test_weights_are_copied(cell: Cell, rng: np.random.Generator) -> None:
 @cells
 def test_bad_arrays(cell: Cell, rng: np.random.Generator) -> None:
     arguments = random_arguments(cell, rng, 2, 1, 3, 9, "float32")
-    stepper = stepper_of(cell, [arguments["w_x"], arguments["w_h"], None], 2)
-    before = stepper.state[0]
+    stage = stage_of(cell, [arguments["w_x"], arguments["w_h"], None], 2)
+    before = stage.state[0]
     for x in (np.ones(3), np.ones((2, 4)), np.ones((3, 3)), np.ones((1, 2, 3)), np.float32(1)):
         with pytest.raises(ValueError, match="x: expected shape"):
-            stepper.step(x)
+            stage.step(x)
     x = np.ones((2, 3), "float32")
     for out in (np.ones((2, 9)), np.ones((2, 18), "float32")[:, ::2], np.broadcast_to(np.float32(0), (2, 9))):
         with pytest.raises(ValueError, match="out: expected"):
-            stepper.step(x, out)
-    assert np.array_equal(stepper.state[0], before)
+            stage.step(x, out)
+    assert np.array_equal(stage.state[0], before)
     assert np.array_equal(
-        stepper.step(x.astype("float64")), stepper_of(cell, [arguments["w_x"], arguments["w_h"], None], 2).step(x)
+        stage.step(x.astype("float64")), stage_of(cell, [arguments["w_x"], arguments["w_h"], None], 2).step(x)
     )

@@ -1,0 +1,168 @@
+"""Layers one after the other whose recurrent states are given and taken: the halves of an encoder-decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+
+from fastrnn.layers.base import Layer, Shape, prefixed
+from fastrnn.layers.bidirectional import Bidirectional
+from fastrnn.layers.containers import Container, Stack
+from fastrnn.layers.steps import Steps
+from fastrnn.layers.through_time import Recurrent
+
+__all__ = ["Chain", "ChainCache", "States", "check_handover", "handed_back", "handed_over"]
+
+States = list[tuple[np.ndarray, ...]]  # the state of each recurrent layer, first to last
+
+
+class ChainCache(NamedTuple):
+    """What backward needs; `states` are the final states of the recurrent layers."""
+
+    caches: list[Any]
+    states: States
+
+
+class Chain(Stack):
+    """A stack that starts from given states and hands out its final ones."""
+
+    @property
+    def recurrent(self) -> list[Recurrent | Bidirectional]:
+        """The layers with a state."""
+        return [layer for layer in self.layers if _has_state(layer)]
+
+    def shapes(self, input_shape: Shape) -> list[Shape]:
+        """The shape of the input and of each layer's output."""
+        return self._shapes(input_shape)
+
+    def run(
+        self,
+        x: np.ndarray,
+        states: States | None = None,
+        steps: Steps | None = None,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[np.ndarray, ChainCache, Steps]:
+        """The output of the last layer, the cache, and what is known of the output's steps.
+
+        Parameters
+        ----------
+        x : ndarray
+        states : list of tuple, optional
+            The initial state of each recurrent layer.
+        steps : Steps, optional
+        training, rng
+            As for the layers.
+        """
+        left = None if states is None else list(states)
+        steps = steps or Steps()
+        caches, final = [], []
+        for layer in self.layers:
+            options: dict[str, Any] = layer.time_arguments(steps)
+            if _has_state(layer) and left is not None:
+                options["initial_state"] = left.pop(0)
+            out, cache = layer.forward(x, training=training, rng=rng, **options)
+            caches.append(cache)
+            if _has_state(layer):
+                final.append(cache.state)
+            x, steps = out, layer.output_steps(x, steps)
+        return x, ChainCache(caches, final), steps
+
+    def run_back(
+        self, dout: np.ndarray | None, cache: ChainCache, dstates: Sequence[Any] | None = None
+    ) -> tuple[Any, dict[str, np.ndarray], States]:
+        """Gradients by the input, the parameters and the initial states.
+
+        Parameters
+        ----------
+        dout : ndarray or None
+            Gradient by the output; None where the final states alone count.
+        cache : ChainCache
+        dstates : sequence of tuple or None, optional
+            Gradient by the final state of each recurrent layer.
+        """
+        left = [None] * len(cache.states) if dstates is None else list(dstates)
+        grads: dict[str, np.ndarray] = {}
+        dinitial: States = []
+        for i, layer in reversed(list(enumerate(self.layers))):
+            dstate = left.pop() if _has_state(layer) else None
+            if dout is None and dstate is None:  # nothing that counts depends on this layer
+                own = {name: np.zeros_like(array) for name, array in layer.params.items()}
+            else:
+                dout, own, initial = layer.backward(dout, cache.caches[i], dstate)
+                if _has_state(layer):
+                    dinitial.insert(0, initial)
+            grads |= prefixed(str(i), own)
+        return dout, grads, dinitial
+
+
+def _has_state(layer: Layer) -> TypeGuard[Recurrent | Bidirectional]:
+    """Whether a layer starts from a state."""
+    return isinstance(layer, (Recurrent, Bidirectional))
+
+
+def _state_sizes(layer: Recurrent | Bidirectional) -> tuple[int, ...]:
+    """The sizes of the states that a layer carries, of a bidirectional one those of both directions."""
+    if isinstance(layer, Bidirectional):
+        return (*_state_sizes(layer.forward_layer), *_state_sizes(layer.backward_layer))
+    return tuple(layer.state_sizes.values())
+
+
+def check_handover(encoder: Chain, decoder: Chain) -> None:
+    """Refuse a decoder that does not go step by step, and an encoder whose final states do not fit it."""
+    for i, layer in enumerate(decoder.layers):
+        if not _goes_step_by_step(layer):
+            raise ValueError(
+                f"decoder[{i}]: expected a layer that runs step by step (a recurrent one with return_sequences=True, "
+                f"forwards and not stateful), got {layer!r}"
+            )
+    readers, writers = encoder.recurrent, decoder.recurrent
+    if not writers:
+        raise ValueError("decoder: expected at least one recurrent layer")
+    if len(readers) < len(writers):
+        raise ValueError(
+            f"encoder: expected at least as many recurrent layers as in the decoder, {len(writers)}, got {len(readers)}"
+        )
+    for reader, writer in zip(readers[-len(writers) :], writers, strict=True):
+        given, taken = _state_sizes(reader), _state_sizes(writer)
+        side_by_side = tuple(sum(given[i :: len(taken)]) for i in range(len(taken)))
+        if len(given) % len(taken) or side_by_side != taken:
+            raise ValueError(
+                f"encoder: {reader!r} ends in states of the sizes {given}, {writer!r} of the decoder takes {taken}"
+            )
+
+
+def _goes_step_by_step(layer: Layer) -> bool:
+    """Whether running a layer over many steps is the same as running it step by step with its state handed on."""
+    if isinstance(layer, Recurrent):
+        return layer.return_sequences and not layer.go_backwards and not layer.stateful
+    if isinstance(layer, Container):
+        return all(_goes_step_by_step(part) and not _has_state(part) for part in layer.parts().values())
+    return layer.takes_holes and not _has_state(layer)
+
+
+def handed_over(given: States, takers: Sequence[Recurrent | Bidirectional]) -> States:
+    """The last final states of an encoder as the initial states of a decoder's layers.
+
+    Behind a bidirectional layer the states of both directions stand side by side.
+    """
+    counts = [len(_state_sizes(taker)) for taker in takers]
+    last = given[len(given) - len(takers) :]
+    return [
+        tuple(state[i] if len(state) == count else np.concatenate(state[i::count], axis=-1) for i in range(count))
+        for state, count in zip(last, counts, strict=True)
+    ]
+
+
+def handed_back(dtaken: States, given: States) -> list[tuple[np.ndarray, ...] | None]:
+    """The transpose of `handed_over`: gradients by all final states of the encoder, None where nothing was taken."""
+    result: list[tuple[np.ndarray, ...] | None] = [None] * (len(given) - len(dtaken))
+    for dstate, state in zip(dtaken, given[len(result) :], strict=True):
+        parts: list[np.ndarray] = [np.empty(0)] * len(state)
+        for i, d in enumerate(dstate):
+            own = state[i :: len(dstate)]
+            parts[i :: len(dstate)] = np.split(d, np.cumsum([part.shape[-1] for part in own])[:-1], axis=-1)
+        result.append(tuple(parts))
+    return result
