@@ -159,6 +159,10 @@ cdef class Cache:
         return self.run.units
 
     @property
+    def gate_count(self):
+        return self.run.cell.gates
+
+    @property
     def outputs(self):
         return self.run.outputs
 
