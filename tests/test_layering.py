@@ -58,7 +58,7 @@ MAY_IMPORT = {
 RUN_TIME_DEPENDENCIES = {"numpy", "safetensors", "tqdm"}
 EXTRAS = {  # what needs more than the run-time dependencies, and may say so
     "forecasting": {"pandas", "matplotlib", "rich", "sklearn", "statsmodels"},
-    "training": {"IPython"},
+    "training": {"IPython", "matplotlib"},
     "cli": {"rich"},
     "datasets": {"pandas"},
     "interop": {"torch", "keras", "onnx", "onnxruntime", "tensorflow"},
