@@ -128,23 +128,24 @@ static void FN(norm_back)(const fastrnn_norm_back *p) {
     }
 }
 
-/* ---- value by value: rows of n values, of any n ------------------------------------------------------------------- */
+/* ---- value by value: rows of n values, of any n -------------------------------------------------------------------
+ */
 
 /* The vectors of y, the last one perhaps in part: `body` sees `LOADED(p)` of any array and gives y through `RESULT`. */
-#define EACH_VECTOR(n, body)                                                                                           \
-    fastrnn_size i = 0;                                                                                                \
-    for (; i + W <= (n); i += W) {                                                                                     \
-        const fastrnn_size count = W;                                                                                  \
-        body                                                                                                           \
-    }                                                                                                                  \
-    if (i < (n)) {                                                                                                     \
-        const fastrnn_size count = (n) - i;                                                                            \
-        body                                                                                                           \
+#define EACH_VECTOR(n, body)                \
+    fastrnn_size i = 0;                     \
+    for (; i + W <= (n); i += W) {          \
+        const fastrnn_size count = W;       \
+        body                                \
+    }                                       \
+    if (i < (n)) {                          \
+        const fastrnn_size count = (n) - i; \
+        body                                \
     }
-#define PUT(p, v)                                                                                                      \
-    do {                                                                                                               \
-        if (count == W) STORE((REAL *)(p) + i, v);                                                                     \
-        else FN(store_part)((REAL *)(p) + i, v, count);                                                                \
+#define PUT(p, v)                                       \
+    do {                                                \
+        if (count == W) STORE((REAL *)(p) + i, v);      \
+        else FN(store_part)((REAL *)(p) + i, v, count); \
     } while (0)
 #define GET(p) (count == W ? LOAD((const REAL *)(p) + i) : FN(load_part)((const REAL *)(p) + i, count))
 
