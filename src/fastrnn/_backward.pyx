@@ -215,7 +215,8 @@ cdef void state_gradients(Backward *p, const Share *share, Py_ssize_t in_chunk, 
     cdef char *into = p.dinput + first * run.state if run.masks_h else dh
     cdef Py_ssize_t end = run.padded_outputs if share.all_units else share.end
     if run.cell.recurrent == FASTRNN_PRODUCT:
-        transposed_product(run, p.dgn + in_chunk * run.first_wide, run.first * run.padded, p.weights.w_h, into, run.padded_outputs, into, run.padded_outputs,
+        transposed_product(run, p.dgn + in_chunk * run.first_wide, run.first * run.padded, p.weights.w_h, into,
+                           run.padded_outputs, into, run.padded_outputs,
                            share.unit, end, rows)
     if run.masks_h:
         run.kernels.multiply_add(into, p.mixing.mask_h + first * run.state, dh, rows * run.padded_outputs)
@@ -256,7 +257,7 @@ cdef void add_column_products(const Run *run, const char *a, const char *b, char
 
 
 cdef void norm_gradients(Backward *p, Py_ssize_t row, Py_ssize_t rows, int member, int members) noexcept nogil:
-    """What a chunk of rows adds to the gradients by gains and by what stands behind the norms, for a member's columns."""
+    """What a chunk of rows adds to the gradients by gains and by what stands behind norms, for a member's columns."""
     cdef Run *run = &p.run
     cdef Kept at = kept_at(run, &p.kept, row - p.base)
     cdef Py_ssize_t wide = run.cell.gates * run.padded
@@ -319,8 +320,8 @@ cdef void input_gradients(Backward *p, Py_ssize_t start, Py_ssize_t end, int mem
     cdef char *dx = p.dx + first * columns * run.size
     if first == last or p.dx_user == NULL:
         return
-    transposed_product(run, by_products(p) + first * run.wide, run.cell.gates * run.padded, p.weights.w_x, p.zeros, 0, dx,
-                       columns, 0, columns, last - first)
+    transposed_product(run, by_products(p) + first * run.wide, run.cell.gates * run.padded, p.weights.w_x, p.zeros, 0,
+                       dx, columns, 0, columns, last - first)
     for t in range(start, end):
         low, high = max(plan.offsets[t] - base, first), min(plan.offsets[t + 1] - base, last)
         in_step = low - plan.offsets[t] + base

@@ -52,8 +52,8 @@ cdef void input_product(const Run *run, const Weights *weights, const Kept *at, 
 
 # ---- layer norm ------------------------------------------------------------------------------------------------------
 
-cdef void normalise(const Run *run, int gates, const char *v, char *hat, char *scales, const char *gain, const char *add,
-                    char *out, int slots, bint accumulate, Py_ssize_t rows) noexcept nogil:
+cdef void normalise(const Run *run, int gates, const char *v, char *hat, char *scales, const char *gain,
+                    const char *add, char *out, int slots, bint accumulate, Py_ssize_t rows) noexcept nogil:
     """hat (rows, gates·Hp) = LN(v), out (rows, gates of `slots`) = (out or add) + hat∘gain"""
     cdef fastrnn_norm p
     p.rows, p.units, p.gates, p.slots, p.accumulate = rows, run.units, gates, slots, accumulate
