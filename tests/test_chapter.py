@@ -169,7 +169,9 @@ def test_peer_learns(scripts: Any, chapter: ModuleType) -> None:
     ],
 )
 def test_verdict(chapter: ModuleType, errors: list[float], epochs: int, verdict: str) -> None:
-    network = chapter.Network("name", list, chapter.ten_steps, published="0.0085", spread=(0.0081, 0.0085), keras=(0.0078, 0.0089, 0.0100))
+    network = chapter.Network(
+        "name", list, chapter.ten_steps, published="0.0085", spread=(0.0081, 0.0085), keras=(0.0078, 0.0089, 0.0100)
+    )
     line = chapter.Line(network, epochs, errors, [1.0] * len(errors))
     assert line.verdict == verdict
     assert verdict in line.cells(with_torch=False)

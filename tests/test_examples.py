@@ -24,6 +24,7 @@ SHORT = {  # arguments that make a script quick
     "forecast_intervals.py": ["--epochs", "1"],
     "four_kinds.py": ["--quick"],
     "long_sequences.py": ["--quick"],
+    "short_memory.py": ["--quick"],
 }
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are part of the sources alone")

@@ -27,12 +27,13 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 import fastrnn
 from fastrnn import datasets
 from fastrnn.layers import Layer
 from fastrnn.training import Adam, Sequential
+from fastrnn.training.callbacks import wants_progress
 
 FIRST_SEED = 42  # the chapter's
 BATCH, EPOCHS = 32, 20
@@ -107,7 +108,7 @@ class Network:
     spread : tuple of float, optional
         Lowest and highest error that is published of repeated trainings.
     keras : tuple of float, optional
-        Lowest, median and highest error of eight trainings by Keras 3.15 with the same recipe (`keras_runs.py`).
+        Lowest, median and highest error of eight or more trainings by Keras 3.15 (`keras_runs.py`).
     learning_rate : float
         Of Adam.
     forecast : callable
@@ -431,7 +432,7 @@ def run(*sections: Section, arguments: argparse.Namespace | None = None) -> dict
         print("PyTorch is not installed: its columns are left out", file=sys.stderr)
     jobs = planned(sections, seeds, epochs, with_torch)
     start = perf_counter()
-    silent = arguments.json or not sys.stderr.isatty()
+    silent = arguments.json or not wants_progress("auto")
     watched = tqdm(performed(jobs, sections, arguments.jobs), total=len(jobs), unit="training", disable=silent)
     tables = gathered(sections, watched, epochs)
     seconds = perf_counter() - start

@@ -13,7 +13,7 @@ Nothing here loops over time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,6 +87,14 @@ class TimePlan:
         if self.held is not None:
             return dout, dout.sum(axis=1, where=self.held[:, :, None])
         return dout, None
+
+    def without_holding(self) -> TimePlan:
+        """The same with zeros where `spread` would show a step over again."""
+        if self.shown is None:
+            return replace(self, held=None)
+        shown = self.shown.copy()
+        shown[:, 1:][shown[:, 1:] == shown[:, :-1]] = -1
+        return replace(self, shown=shown)
 
     def forget(self, state: np.ndarray) -> np.ndarray:
         """A final state (B, H), or the gradient by one, with zeros where it is forgotten."""
