@@ -126,6 +126,7 @@ typedef struct {
     double clip;      /* of all arguments of activations */
     double cell_clip; /* of the cell state */
     int coupled;      /* f = 1 - i */
+    int usual;        /* 1: tanh, sigmoid, tanh and none of these; the same result, sooner */
 } fastrnn_options;
 
 /* A step as a whole, or up to the new cell state and then from what `shown` makes of it. */

@@ -16,7 +16,7 @@ from ._memory cimport Memory, reserve, take
 from ._schedule cimport Plan, chunk_start, data_of
 from ._share cimport Share, interrupted, members_for, raise_signal, share_of, zero_reset_rows
 from ._step cimport Weights
-from ._weights cimport Transposed, bind_parameters, bind_transposed
+from ._weights cimport bind_parameters, bind_transposed
 
 import numpy as np
 
@@ -34,7 +34,7 @@ cdef struct Backward:
     Kept kept        # the forward pass's
     Py_ssize_t base  # the row that `kept` begins with
     Mixing mixing
-    Transposed weights
+    Weights weights  # packed for products with their transposes: w_x (G·Hp, Ip), w_h (first·Hp, Pp), ...
     Extras extras
     fastrnn_barrier barrier
     double next_look
@@ -178,16 +178,18 @@ cdef void gate_gradients(Backward *p, const Share *share, Py_ssize_t t, Py_ssize
               t, first, rows)
     step.rows, step.units, step.part, step.options = rows, run.units, FASTRNN_WHOLE, &run.options
     step.first, step.last = share.unit // run.kernels.width, share.end // run.kernels.width
-    step.unit = p.unit if run.has_unit else NULL
+    step.unit, step.dshown = p.unit, NULL
     step.gates, step.h_prev, step.c_prev = at.gates, at.h, at.c
     step.input, step.input_stride = at.input, run.padded_outputs
-    step.w_second, step.zeros = p.weights.w_second, p.zeros
     step.dh, step.dc = dh, dc
-    step.dshown = p.dshown + first * run.cell_state if run.norm else NULL
     step.dgx, step.dgh = p.dgx + in_chunk * run.wide, p.dgh + in_chunk * run.first_wide
-    step.dsecond = p.dsecond + in_chunk * (run.wide - run.first_wide)
-    step.second = p.second + in_chunk * run.cell_state
     step.dunit, step.dunit_stride = extras + p.extras.unit, p.extras.wide // run.size
+    if run.norm:
+        step.dshown = p.dshown + first * run.cell_state
+    if run.cell.second:
+        step.w_second, step.zeros = p.weights.w_second, p.zeros
+        step.dsecond = p.dsecond + in_chunk * (run.wide - run.first_wide)
+        step.second = p.second + in_chunk * run.cell_state
     if run.projected:
         # doutput (rows, Hp) = dh (rows, Pp) · w_projᵀ (Pp, Hp); nothing goes past the projection
         doutput = p.doutput + first * run.cell_state
@@ -580,8 +582,8 @@ def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, 
         last_rows(run, plan, p.dc, run.units, run.padded, dc0_user)
 
     dw_x = matrix_of(run, p.dw_x, run.inputs, run.units, run.cell.gates, cache.dtype)
-    gradients = option_gradients(&p, options, cache.dtype)
-    dw_h = gradients.get("unit")
+    gradients = None if options is None else option_gradients(&p, options, cache.dtype)
+    dw_h = None if gradients is None else gradients.get("unit")
     if run.cell.recurrent == FASTRNN_PRODUCT:
         dw_h = np.empty((run.outputs, run.cell.gates * run.units), cache.dtype)
         put_matrix(run, p.dw_h, run.outputs, run.units, run.first, 0, dw_h)

@@ -150,23 +150,23 @@ cdef void forward_loop(void *context, int member, int members) noexcept nogil:
             return
         turn = 1 - turn
         for t in range(start, end):
-            at = kept_at(run, &p.kept, plan.offsets[t] - base)
+            step.at = kept_at(run, &p.kept, plan.offsets[t] - base)
             now = plan.offsets[t] - base if p.keep else (t & 1) * plan.batch
             next = plan.offsets[t + 1] - base if p.keep else (~t & 1) * plan.batch
-            at.h, at.c = p.kept.h + now * run.state, p.kept.c + now * run.cell_state
+            step.at.h, step.at.c = p.kept.h + now * run.state, p.kept.c + now * run.cell_state
             if not run.masks_h:
-                at.input = at.h
+                step.at.input = step.at.h
             if plan.reset != NULL:
-                zero_reset_rows(run, plan, &share, t, at.h, run.state)
+                zero_reset_rows(run, plan, &share, t, step.at.h, run.state)
                 if run.cell.cell_state:
-                    zero_reset_rows(run, plan, &share, t, at.c, run.cell_state)
+                    zero_reset_rows(run, plan, &share, t, step.at.c, run.cell_state)
                 if not share.all_units:
                     fastrnn_barrier_wait(&p.barrier, members)
             if p.saved_steps != NULL and p.saved_steps[saves] == t:
-                save_states(p, &share, &at, t, saved)
+                save_states(p, &share, &step.at, t, saved)
                 saved += plan.counts[t]
                 saves += 1
-            step.at, step.origin, step.shift = at, plan.origin, plan.direction * t
+            step.origin, step.shift = plan.origin, plan.direction * t
             one_step(p, &share, &step, p.kept.h + next * run.state, p.kept.c + next * run.cell_state, t)
             if not share.all_units:
                 fastrnn_barrier_wait(&p.barrier, members)

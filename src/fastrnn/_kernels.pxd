@@ -6,6 +6,7 @@ cdef extern from "fastrnn.h" nogil:
     enum:
         FASTRNN_LINEAR
         FASTRNN_ACTIVATIONS
+        FASTRNN_TANH
         FASTRNN_SIGMOID
 
     ctypedef struct fastrnn_activation:
@@ -83,6 +84,7 @@ cdef extern from "fastrnn.h" nogil:
         double clip
         double cell_clip
         int coupled
+        int usual
 
     enum:
         FASTRNN_WHOLE

@@ -110,10 +110,15 @@ cdef void step_forward(const Run *run, const Step *step, Py_ssize_t first, Py_ss
     f.first, f.last = unit // run.kernels.width, end // run.kernels.width
     f.h_prev, f.c_prev, f.input = at.h + first * state, at.c + first * cell, at.input + first * state
     f.depth, f.input_stride = run.outputs, run.padded_outputs
-    f.w_h, f.w_second, f.b_h, f.unit = w.w_h, w.w_second, w.b_h, w.unit
+    f.w_h, f.b_h, f.unit = w.w_h, w.b_h, w.unit
     f.products, f.gates = step.scratch.products + first * run.wide, at.gates + first * run.kept
-    f.second, f.shown = step.scratch.second + first * cell, step.scratch.shown + first * cell
-    f.h, f.c = (at.output + first * cell if run.projected else h), c
+    f.h, f.c = h, c
+    if not run.whole_rows:
+        run.kernels.forward[run.index](&f)
+        return
+    f.w_second, f.second, f.shown = w.w_second, step.scratch.second + first * cell, step.scratch.shown + first * cell
+    if run.projected:
+        f.h = at.output + first * cell
     if run.masks_h:
         run.kernels.multiply(f.h_prev, step.mixing.mask_h + first * state, <char *>f.input, rows * run.padded_outputs)
     if run.norm:
