@@ -1,8 +1,9 @@
 """Recurrent networks for NumPy at the speed of the machine.
 
-The functions of `fastrnn.functional` (``rnn_forward``, ``lstm_forward``, ``gru_forward`` and their backwards) are the
-drop-in for a NumPy loop; `fastrnn.layers` and `fastrnn.training` build and train models; `fastrnn.forecasting`
-forecasts time series; `fastrnn.reference` is the same arithmetic in plain NumPy, to be read.
+The functions of `fastrnn.functional` (``rnn_forward``, ``lstm_forward``, ``gru_forward``, ... and their backwards) are
+the drop-in for a NumPy loop; `fastrnn.layers` and `fastrnn.training` build and train models; `check_gradients` holds
+both against finite differences; `fastrnn.forecasting` forecasts time series; `fastrnn.reference` is the same arithmetic
+in plain NumPy, to be read.  What the first three have is here, too, as in ``fastrnn.LSTM``.
 """
 
 from __future__ import annotations
