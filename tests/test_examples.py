@@ -23,6 +23,7 @@ SHORT = {  # arguments that make a script quick
     "forecast_co2.py": ["--seeds", "1"],
     "forecast_intervals.py": ["--epochs", "1"],
     "four_kinds.py": ["--quick"],
+    "recurrent_policy.py": ["--quick"],
 }
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are part of the sources alone")
@@ -112,3 +113,11 @@ def test_four_kinds_beat_their_baselines(tmp_path: Path) -> None:
         *baselines, network = [float(line.split()[-1]) for line in task.splitlines() if line.startswith("    ")]
         assert len(baselines) == 2 and network < 0.8 * min(baselines)
     assert len(tasks) == 4
+
+
+@pytest.mark.slow
+def test_recurrent_policy_remembers(tmp_path: Path) -> None:
+    """With its memory the policy answers nearly always right, without it by chance."""
+    lines = run_example("recurrent_policy.py", directory=tmp_path).splitlines()
+    without, right = (float(line.rpartition(": ")[2].rstrip("%")) for line in lines[-2:])
+    assert right >= 95.0 and without < 35.0
