@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ SHORT = {  # arguments that make a script quick
     "forecast_intervals.py": ["--epochs", "1"],
     "four_kinds.py": ["--quick"],
     "recurrent_policy.py": ["--quick"],
+    "to_c.py": ["--epochs", "1", "--directory", "."],
 }
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are part of the sources alone")
@@ -96,6 +98,13 @@ def test_char_rnn_loop_by_hand(char_rnn: ModuleType, rng: np.random.Generator) -
     gradients = reference.rnn_backward(dy, expected_cache)
     for name, actual, value in zip(gradients._fields, char_rnn.numpy_backward(dy, cache), gradients, strict=True):
         assert_close(actual, value, "float64", name)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_to_c_compares_with_the_program(tmp_path: Path) -> None:
+    *_, last = run_example("to_c.py", *SHORT["to_c.py"], directory=tmp_path).splitlines()
+    assert last.startswith("the C program's 80 numbers differ")
+    assert {"net.c", "net.h", "main.c", "net"} <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.slow
