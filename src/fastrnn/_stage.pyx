@@ -12,7 +12,7 @@ from ._kernels cimport cell_at, kernels_for
 from ._memory cimport reserve, take
 from ._schedule cimport data_of
 from ._step cimport input_product, step_forward
-from ._weights cimport bind_weights, numbers_of
+from ._weights cimport bind_weights, format_of, numbers_of
 
 import numpy as np
 
@@ -85,14 +85,18 @@ cdef class RecurrentStage(Stage):
         As `_engine.forward` takes them.
     options
         As `_engine.forward` takes them; masks that change by row or by time do not fit.
+    weights : {None, "float16", "bfloat16", "int8"}
+        How the matrices are stored: as they are, or in fewer bits, which takes float32 ones (csrc/narrow.h has the
+        errors).
     """
 
     def __cinit__(self, Py_ssize_t cell, Py_ssize_t batch, cnp.ndarray w_x, w_h, b, activation, recurrent,
-                  options=None):
+                  options=None, weights=None):
         cdef Run *run = &self.run
         cdef Kept kept
         self.run = run_of(kernels_for(w_x), cell, w_x.shape[0], w_x.shape[1] // cell_at(cell).gates, w_x.itemsize,
                           activation, recurrent, options)
+        run.format = format_of(weights, (w_x, w_h, None if options is None else options.w_proj))
         self.batch, self.kind, self.size = batch, cnp.PyArray_TYPE(w_x), run.size
         self.inputs, self.outputs, self.options = run.inputs, run.outputs, options
         self.work = batch * run.cell.gates * run.units * (run.inputs + run.outputs)

@@ -5,10 +5,14 @@ cimport numpy as cnp
 from libc.string cimport memcpy, memset
 
 from ._cache cimport gather, padded_to
-from ._kernels cimport FASTRNN_PRODUCT, fastrnn_pack
+from ._kernels cimport FASTRNN_INT8, FASTRNN_PRODUCT, fastrnn_narrow, fastrnn_narrowing, fastrnn_pack
 from ._memory cimport reserve, take
 from ._packing cimport Packed, packed_weights
 from ._schedule cimport data_of
+
+import numpy as np
+
+from ._kernels import FORMATS
 
 cnp.import_array()
 
@@ -40,6 +44,27 @@ cdef void blocks_of(const Run *run, const char *row, int gates, char *blocks) no
         run.kernels.to_blocks(row, blocks, run.units, gates, gates)
 
 
+<<<<<<< HEAD
+cdef char *bind_packed(const Run *run, Bound bound, array, Py_ssize_t units, int first, int gates, bint inference,
+                       fastrnn_narrow *narrow):
+    """The panels of a part of a matrix, narrow ones if the run wants them; an inference looks whether they were packed
+    before."""
+    cdef fastrnn_pack part = matrix_part(run, array, units, first, gates)
+    cdef Packed kept
+    cdef Memory memory
+    if inference and not run.format:
+        kept = packed_weights(run.kernels, array, &part, run.size)
+        bound.held.append(kept)
+        return kept.panels
+    memory = take(packed_size(run, &part))
+    part.packed = memory.data
+    with nogil:
+        run.kernels.pack(&part)
+    if run.format:
+        memory = narrowed(run, &part, narrow)
+    bound.held.append(memory)
+    return memory.data
+=======
 cdef struct Place:  # a part of a user's matrix, and where its panels are to be pointed to from
     fastrnn_pack part
     char **panels
@@ -61,6 +86,39 @@ cdef int packed_parts(const Run *run, cnp.ndarray w_x, w_h, options, Weights *we
         places[count].panels = &weights.w_proj
         count += 1
     return count
+>>>>>>> main
+
+
+cdef int format_of(name, matrices) except -1:
+    """How weights are stored, by its name; None is as they are."""
+    if name not in FORMATS:
+        raise ValueError(f"weights: expected one of {', '.join(map(repr, FORMATS))}, got {name!r}")
+    if name is None:
+        return 0
+    for array in matrices:
+        if array is not None and array.dtype != np.float32:
+            raise ValueError(f"weights: expected float32 weights to store in {name}, got {array.dtype}")
+        if array is not None and not np.isfinite(array).all():
+            raise ValueError(f"weights: expected finite weights to store in {name}, got NaN or infinity")
+    return FORMATS[name]
+
+
+cdef Memory narrowed(const Run *run, const fastrnn_pack *part, fastrnn_narrow *narrow):
+    """Packed weights in fewer bits, and behind them their scales."""
+    cdef fastrnn_narrowing p
+    cdef Py_ssize_t columns = part.gates * padded_to(run.kernels, part.units)
+    cdef Py_ssize_t per = 4 if run.format == FASTRNN_INT8 else 2
+    cdef size_t total = 0
+    cdef size_t at_words = reserve(&total, (part.rows + per - 1) // per * columns * 4)
+    cdef size_t at_scales = reserve(&total, columns * 4)
+    cdef Memory memory = take(total)
+    p.depth, p.vectors, p.format = part.rows, columns // run.kernels.width, run.format
+    p.panel = run.kernels.panel_vectors(part.gates)
+    p.w, p.words, p.scales = part.packed, memory.data + at_words, memory.data + at_scales
+    narrow.format, narrow.scales = run.format, p.scales
+    with nogil:
+        run.kernels.narrow(&p)
+    return memory
 
 
 cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint few, bint inference, Weights *weights):
@@ -107,6 +165,16 @@ cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint f
     else:
         blocks_of(run, bias, gates, weights.b)
         blocks_of(run, bias + row if bias != NULL and run.cell.bias_rows == 2 else NULL, gates, weights.b_h)
+<<<<<<< HEAD
+        weights.w_x = bind_packed(run, bound, w_x, run.units, 0, gates, inference, &weights.narrow_x)
+        if run.cell.recurrent == FASTRNN_PRODUCT:
+            weights.w_h = bind_packed(run, bound, w_h, run.units, 0, run.first, inference, &weights.narrow_h)
+        if run.cell.second:
+            weights.w_second = bind_packed(run, bound, w_h, run.units, run.first, run.cell.second, inference, &weights.narrow_second)
+        if run.projected:
+            weights.w_proj = bind_packed(run, bound, options.w_proj, run.outputs, 0, 1, inference, &weights.narrow_proj)
+=======
+>>>>>>> main
     if run.whole_rows:
         memset(weights.zeros, 0, wide)
     return bound

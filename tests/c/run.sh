@@ -58,12 +58,17 @@ x86_64*)
     probe avx512 64 $avx512
     ;;
 esac
+# shellcheck disable=SC2086
+compile narrow_test "$root/tests/c/narrow_test.c" $sanitize
 team "$root/tests/c/team_test.c"
 team "$root/csrc/team.c"
 # shellcheck disable=SC2086
 $CC $sanitize "$build/kernels_test.parts"/*.o -lm -o "$build/kernels_test"
 # shellcheck disable=SC2086
 $CC $sanitize "$build/activations_test.parts"/*.o -lm -o "$build/activations_test"
+# shellcheck disable=SC2086
+$CC $sanitize "$build/narrow_test.parts"/*.o "$build/kernels_test.parts"/dispatch.o "$build/kernels_test.parts"/isa_*.o \
+    -lm -o "$build/narrow_test"
 # shellcheck disable=SC2086
 $CC -pthread $sanitize_threads "$build/team_test.parts"/*.o -o "$build/team_test"
 
@@ -73,4 +78,5 @@ case $RUN in
 esac
 $RUN "$build/kernels_test"
 $RUN "$build/activations_test"
+$RUN "$build/narrow_test"
 TSAN_OPTIONS=die_after_fork=0 $RUN "$build/team_test" $forks
