@@ -39,6 +39,12 @@ if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
 
 
+MODULES = [
+    "_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_step", "_weights", "_engine", "_stage",
+    "_convolution",
+]  # fmt: skip
+
+
 def library(name: str, source: str, flags: list[str]) -> tuple[str, dict]:
     """A static library of one C file."""
     return name, {
@@ -69,13 +75,7 @@ setup(
         *(library(f"fastrnn_{name}", f"isa_{name}.c", flags) for name, flags in INSTRUCTION_SETS.items()),
     ],
     ext_modules=cythonize(
-        [
-            extension(name)
-            for name in (
-                "_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_step", "_weights", "_engine",
-                "_stage",
-            )  # fmt: skip
-        ],
+        [extension(name) for name in MODULES],
         include_path=["src"],
         build_dir=f"build/cython-{Cython.__version__}-numpy-{numpy.__version__}",  # C code fits only these
     ),

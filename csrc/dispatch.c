@@ -6,18 +6,18 @@ const fastrnn_activation_spec fastrnn_activation_specs[FASTRNN_ACTIVATIONS] = {
     [FASTRNN_TANH] = {"tanh", 0, 0, 0, 0},
     [FASTRNN_SIGMOID] = {"sigmoid", 0, 0, 0, 0},
     [FASTRNN_RELU] = {"relu", 0, 0, 0, 0},
-    [FASTRNN_HARD_SIGMOID] = {"hard_sigmoid", 2, 1.0 / 6, 0.5, 0},
+    [FASTRNN_HARD_SIGMOID] = {"hard_sigmoid", 2, 1.0 / 6.0, 0.5, 0},
     [FASTRNN_HARD_TANH] = {"hard_tanh", 0, 0, 0, 0},
-    [FASTRNN_SOFTSIGN] = {"softsign", 0, 0, 0, 0},
-    [FASTRNN_SOFTPLUS] = {"softplus", 0, 0, 0, 1},
+    [FASTRNN_SOFTSIGN] = {"softsign", 0, 0, 0, 1},
+    [FASTRNN_SOFTPLUS] = {"softplus", 0, 0, 0, 0},
     [FASTRNN_ELU] = {"elu", 1, 1, 0, 1},
-    [FASTRNN_SELU] = {"selu", 2, 1, 1, 1},
+    [FASTRNN_SELU] = {"selu", 2, 1.6732632423543772, 1.0507009873554805, 1}, /* Klambauer et al. 2017 */
     [FASTRNN_LEAKY_RELU] = {"leaky_relu", 1, 0.2, 0, 1},
     [FASTRNN_THRESHOLDED_RELU] = {"thresholded_relu", 1, 1, 0, 1},
     [FASTRNN_GELU] = {"gelu", 0, 0, 0, 1},
     [FASTRNN_SILU] = {"silu", 0, 0, 0, 1},
     [FASTRNN_EXPONENTIAL] = {"exponential", 0, 0, 0, 0},
-    [FASTRNN_AFFINE] = {"affine", 2, 1, 0, 1},
+    [FASTRNN_AFFINE] = {"affine", 2, 1, 0, 0},
     [FASTRNN_SCALED_TANH] = {"scaled_tanh", 2, 1, 1, 1},
 };
 

@@ -19,7 +19,8 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
 ANYONE = {"_version", "_check"}
 ENGINE = {
-    "_engine", "_stage", "_step", "_weights", "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory",
+    "_engine", "_stage", "_step", "_weights", "_convolution", "_packing", "_share", "_cache", "_kernels", "_schedule",
+    "_memory",
 }  # fmt: skip
 TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_stage", "_config"}
 MAY_IMPORT = {
@@ -35,9 +36,10 @@ MAY_IMPORT = {
     "_weights": {"_step", "_packing", "_cache", "_kernels", "_schedule", "_memory"},
     "_engine": {"_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_stage": {"_step", "_weights", "_cache", "_kernels", "_schedule", "_memory"},
+    "_convolution": {"_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_threads": set(),
     "_config": {"_engine", "_threads"},
-    "functional": {"_engine", "_cache", "_threads"},
+    "functional": {"_engine", "_convolution", "_cache", "_threads"},
     "layers": {"functional", "_engine"},
     "gradients": {"functional", "layers"},
     "training": TRAINING,

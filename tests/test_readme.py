@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES_WITH_PYTHON = (
     "README.md",
-    *(f"docs/{page}.md" for page in ("cells", "options", "masks_and_lengths", "custom_cells", "encoder_decoder")),
+    *(f"docs/{page}.md" for page in ("cells", "options", "masks_and_lengths", "custom_cells", "encoder_decoder", "convolutions")),
 )
 DOCUMENTS = (*PAGES_WITH_PYTHON, "CONTRIBUTING.md", "docs/performance.md")
 

@@ -22,6 +22,7 @@ __all__ = [
     "as_real_array",
     "boolean",
     "choice",
+    "convolution_arguments",
     "float_dtype",
     "integer",
     "not_built",
@@ -411,3 +412,30 @@ def upstream_gradient(
 def as_real_array(name: str, value: Any) -> np.ndarray:
     """An array of real numbers in the type it has."""
     return _real_array(name, value)
+
+
+# ---- the arguments of convolutions -----------------------------------------------------------------------------------
+
+
+def convolution_arguments(
+    x: Any, w: Any, b: Any, groups: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, int, bool]:
+    """x, w and b of a convolution that fit one another and the number of groups; x is (B, T, C) whatever the user gave,
+    and the last of what is returned says whether that was one instance."""
+    dtype = float_dtype(x=x, w=w, b=b)
+    groups = integer("groups", groups, 1)
+    shape, kernel = np.shape(x), np.shape(_real_array("w", w))
+    if len(shape) not in (2, 3):
+        raise ValueError(f"x: expected 2-D (T, C) or 3-D (B, T, C), got {len(shape)}-D with shape {shape}")
+    single_instance = len(shape) == 2
+    batch, time, channels = (1, *shape) if single_instance else shape
+    if time == 0 or channels == 0:
+        raise ValueError(f"x: expected at least one time step and one channel, got shape {shape}")
+    if len(kernel) != 3 or 0 in kernel:
+        raise ValueError(f"w: expected 3-D (K, C/groups, F), at least one of each, got shape {kernel}")
+    taps, _, filters = kernel
+    if channels % groups or filters % groups:
+        raise ValueError(f"groups: expected a divisor of C = {channels} and F = {filters}, got {groups}")
+    w = _shaped_float_array("w", w, dtype, (taps, channels // groups, filters), "(K, C/groups, F)")
+    b = None if b is None else _shaped_float_array("b", b, dtype, (filters,), "(F,)")
+    return as_float_array("x", x, dtype).reshape(batch, time, channels), w, b, groups, single_instance

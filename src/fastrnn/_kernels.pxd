@@ -4,6 +4,7 @@ cimport numpy as cnp
 
 cdef extern from "fastrnn.h" nogil:
     enum:
+        FASTRNN_LINEAR
         FASTRNN_ACTIVATIONS
         FASTRNN_SIGMOID
 

@@ -474,7 +474,7 @@ def test_summary() -> None:
     lines: list[str] = []
     model.summary(lines.append)
     text = "\n".join(lines)
-    assert all(name in text for name in ("Embedding(6, 3", "GRU(4", "DotAttention()", "Dense(3"))
+    assert all(name in text for name in ("Embedding(6, 3", "GRU(4", "DotAttention(", "Dense(3"))
     assert f"{model.count_params():,}" in lines[-1]
     assert "(None, None, 8)" not in text and "(None, None, 4)" in text  # the context, behind which stands the head
 
@@ -499,7 +499,7 @@ GIVER, TAKER = GRU(4), GRU(4, return_sequences=True)
             (GIVER, [TAKER, GRU(4, return_sequences=True)], Dense(2)),
             "as many recurrent layers as in the decoder, 2, got 1",
         ),
-        ((TAKER, TAKER, Dense(2)), "is in the encoder already"),
+        ((TAKER, TAKER, Dense(2)), "is in the model twice"),
     ],
 )
 def test_layers_that_do_not_fit(arguments: tuple[Any, ...], message: str) -> None:
@@ -566,6 +566,12 @@ def test_data_that_do_not_fit(rng: np.random.Generator) -> None:
         tokens(x, y.astype(float))
     with pytest.raises(ValueError, match="x: expected integers from 0 to 5, got"):
         tokens(x + V, y)
+    with pytest.raises(ValueError, match="y: expected integers from 0 to 2, got 3 to 3"):
+        tokens(x, np.full_like(y, 3))
+    with pytest.raises(ValueError, match="y: expected integers from 0 to 2, got -1 to -1"):
+        tokens(x, np.full_like(y, -1), None, [1, 0, 0])
+    with pytest.raises(TypeError, match="EncoderDecoder has no output of x alone"):
+        tokens.infer(x)
     with pytest.raises(ValueError, match="future: the model has future_size=0, got shape"):
         tokens(x, y, future=np.ones((B, T, F)))
     with pytest.raises(ValueError, match="method: expected one of 'greedy', 'sample', 'beam', got 'best'"):

@@ -1,4 +1,4 @@
-"""Small real series that come with the package, read with NumPy alone; README.md beside this file says whence."""
+"""Small real series that come with the package (README.md beside this file says whence), and one made by a formula."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Dataset", "bike_sharing", "co2_monthly", "co2_weekly", "path"]
+from fastrnn import _check
+
+__all__ = ["Dataset", "bike_sharing", "co2_monthly", "co2_weekly", "path", "wave_series"]
 
 
 class Dataset(NamedTuple):
@@ -115,6 +117,52 @@ def co2_monthly() -> Dataset:
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     moments = (month[0] + np.arange(place[-1] + 1)).astype("datetime64[D]")
     return Dataset(moments, {"co2": mean}, "co2", "ppm", CO2_SOURCE)
+
+
+def wave_series(batch: int, steps: int, seed: int = 42) -> np.ndarray:
+    """Series to practise on: two sine waves of random frequency and phase each, and a little noise.
+
+    .. code-block:: text
+
+        y(t) = 0.5·sin((t - o1)·(10·f1 + 10)) + 0.2·sin((t - o2)·(20·f2 + 20)) + 0.1·(noise - 0.5)
+
+    at `steps` moments t from 0 to 1; f1, f2, o1, o2, one number for each series, and noise are uniform in [0, 1).
+
+    Parameters
+    ----------
+    batch : int
+        Series.
+    steps : int
+        Steps of each.
+    seed : int
+        The numbers are those that NumPy's global generator draws after ``numpy.random.seed(seed)``, which is how the
+        textbook makes them; that generator itself is left alone.
+
+    Returns
+    -------
+    ndarray (batch, steps, 1)
+        float32.
+
+    Notes
+    -----
+    A. Géron, *Hands-On Machine Learning*, chapter "Processing Sequences Using RNNs and CNNs".
+
+    Examples
+    --------
+    >>> from fastrnn import datasets
+    >>> series = datasets.wave_series(10_000, 51)
+    >>> series[0, :4, 0]
+    array([ 0.4596948 ,  0.31486678,  0.12497123, -0.1039134 ],
+          dtype=float32)
+    """
+    batch, steps = _check.integer("batch", batch, 1), _check.integer("steps", steps, 1)
+    rng = np.random.RandomState(_check.integer("seed", seed, 0, 2**32 - 1))
+    f1, f2, o1, o2 = rng.rand(4, batch, 1)
+    t = np.linspace(0, 1, steps)
+    y = 0.5 * np.sin((t - o1) * (10 * f1 + 10))  # y (batch, steps): t (steps,) beside o1, f1 (batch, 1)
+    y += 0.2 * np.sin((t - o2) * (20 * f2 + 20))
+    y += 0.1 * (rng.rand(batch, steps) - 0.5)
+    return y[..., None].astype(np.float32)
 
 
 def _read(file: str, time: str, unit_of_time: str, target: str, unit: str, source: str) -> Dataset:

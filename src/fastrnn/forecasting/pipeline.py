@@ -126,8 +126,8 @@ def _require_plan(panel: Mapping[str, Series], horizon: int) -> None:
             where = "" if name == ONLY else f" of series {name!r}"
             steps = report.step_word(series, horizon)
             raise ValueError(
-                f"planned: expected values of {', '.join(series.planned_columns)} for the {horizon} {steps} after the end"
-                f"{where}, got {ahead}; add rows there with {series.target!r} left empty"
+                f"planned: expected values of {', '.join(series.planned_columns)} for the {horizon} {steps} after the "
+                f"end{where}, got {ahead}; add rows there with {series.target!r} left empty"
             )
 
 

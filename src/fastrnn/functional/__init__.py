@@ -12,6 +12,7 @@ from ._call import Cache
 from .activations import sigmoid, tanh
 from .cells import FUNCTIONS as _FUNCTIONS
 from .cells import CellGradients, CellStepGradients
+from .conv1d import Conv1DCache, Conv1DGradients, conv1d_backward, conv1d_forward
 from .gru import GRUGradients, GRUStepGradients, gru_backward, gru_forward, gru_step_backward, gru_step_forward
 from .lstm import LSTMGradients, LSTMStepGradients, lstm_backward, lstm_forward, lstm_step_backward, lstm_step_forward
 from .rnn import RNNGradients, RNNStepGradients, rnn_backward, rnn_forward, rnn_step_backward, rnn_step_forward
@@ -20,12 +21,16 @@ __all__ = [
     "Cache",
     "CellGradients",
     "CellStepGradients",
+    "Conv1DCache",
+    "Conv1DGradients",
     "GRUGradients",
     "GRUStepGradients",
     "LSTMGradients",
     "LSTMStepGradients",
     "RNNGradients",
     "RNNStepGradients",
+    "conv1d_backward",
+    "conv1d_forward",
     "gru_backward",
     "gru_forward",
     "gru_step_backward",

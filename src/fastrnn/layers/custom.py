@@ -254,7 +254,12 @@ class RNN(Recurrent):
         return CellRun(y, last, tuple(current.values()), _Tape(tape, x.shape, last_steps) if keep_cache else None)
 
     def _run_cell_back(
-        self, dy: np.ndarray | None, dlast: np.ndarray | None, dstates: tuple[np.ndarray | None, ...], cache: Any
+        self,
+        dy: np.ndarray | None,
+        dlast: np.ndarray | None,
+        dstates: tuple[np.ndarray | None, ...],
+        cache: Any,
+        needs_dx: bool,
     ) -> tuple[np.ndarray, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
         if cache is None:
             raise ValueError("cache: expected one of forward, got one of an inference, which keeps none")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeAlias, Unpack
 import numpy as np
 
 from fastrnn import _check, _engine, functional
+from fastrnn.functional import _call
 from fastrnn.layers.initializers import Initializer, RandomUniform, checked_initializer
 from fastrnn.layers.masking import TimePlan
 from fastrnn.layers.through_time import CellRun, Recurrent, RecurrentCache, RecurrentOptions, refuse_unknown
@@ -53,10 +54,9 @@ class Cell:
         """The function that runs the cell over a sequence."""
         return getattr(functional, f"{self.name}_forward")
 
-    @property
-    def backward(self) -> Callable[..., Any]:
-        """The function that goes back through it."""
-        return getattr(functional, f"{self.name}_backward")
+    def backward(self, dy: Any, cache: Any, *dstates: Any, needs_dx: bool) -> _call.Gradients:
+        """All gradients of that function, that by x only if it is needed."""
+        return _call.backward(_engine.CELLS[self.name]["function"], dy, cache, *dstates, needs_dx=needs_dx)
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -79,12 +79,14 @@ class EngineOptions(RecurrentOptions, total=False):
     layer_norm: bool
     ln_epsilon: float
     clip: float | None
+    memory: str | int | None
 
 
 class EngineRecurrent(Recurrent):
     """Base class of the layers whose cell is one of the engine's; see `LSTM` for the options."""
 
     cell: ClassVar[Cell]
+    output_is_state = True
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class EngineRecurrent(Recurrent):
         layer_norm: bool = False,
         ln_epsilon: float = 1e-3,
         clip: float | None = None,
+        memory: str | int | None = None,
         **options: Unpack[RecurrentOptions],
     ) -> None:
         super().__init__(**options)
@@ -116,6 +119,8 @@ class EngineRecurrent(Recurrent):
         self.layer_norm = _check.boolean("layer_norm", layer_norm)
         self.ln_epsilon = _check.number("ln_epsilon", ln_epsilon, 0.0, open_minimum=True)
         self.clip = _bound("clip", clip)
+        _check.memory_budget(memory)
+        self.memory = memory
 
     @property
     def state_sizes(self) -> dict[str, int]:
@@ -181,6 +186,7 @@ class EngineRecurrent(Recurrent):
             reset_mask=plan.reset_mask,
             reverse=self.go_backwards,
             keep_cache=keep_cache,
+            memory=self.memory,
             **self._cell_options(),
             **self._noise(x.shape, rng),
         )
@@ -188,15 +194,20 @@ class EngineRecurrent(Recurrent):
         return CellRun(y, final[0], final, cache)
 
     def _run_cell_back(
-        self, dy: np.ndarray | None, dlast: np.ndarray | None, dstates: tuple[np.ndarray | None, ...], cache: Any
-    ) -> tuple[np.ndarray, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
+        self,
+        dy: np.ndarray | None,
+        dlast: np.ndarray | None,
+        dstates: tuple[np.ndarray | None, ...],
+        cache: Any,
+        needs_dx: bool,
+    ) -> tuple[np.ndarray | None, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
         dh, *others = dstates
         if dlast is not None:  # the last output is the final h
             dh = dlast if dh is None else dlast + dh
-        finals = {f"d{name}_n": value for name, value in zip(self.cell.states, (dh, *others), strict=True)}
-        g = self.cell.backward(dy, cache, **finals)
-        grads = {name: getattr(g, f"d{name}") for name in self.params if name not in self.learned_states}
-        return g.dx, grads, tuple(getattr(g, f"d{name}0") for name in self.cell.states)
+        g = self.cell.backward(dy, cache, dh, *others, needs_dx=needs_dx)
+        found = {"w_x": g.dw_x, "w_h": g.dw_h, "b": g.db, **g.of_options}
+        grads = {name: found[name] for name in self.params if name not in self.learned_states}
+        return g.dx, grads, (g.d_first_h, g.d_first_c)[: len(self.cell.states)]  # type: ignore[return-value]
 
     def _cell_options(self) -> dict[str, Any]:
         """The options in use, by the names that the cell's forward function has for them."""
@@ -312,6 +323,10 @@ class LSTM(EngineRecurrent):
         Added to the variance.
     clip : float, optional
         Every sum is clipped to [-clip, clip] before its activation.
+    memory : "sqrt" or int, optional
+        Keep the states at intervals alone for the way back and compute the rest again, the same gradients bit for bit:
+        "sqrt" with as little memory as that takes, about the square root of what all steps need, a number with no more
+        than so many bytes.
     return_sequences : bool
         Return all outputs (B, T, H) and not the last one (B, H).
     return_state : bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -70,6 +70,9 @@ class Recurrent(Layer):
     input_ndim = 3
     takes_time = True
 
+    output_is_state: ClassVar[bool] = False
+    """Whether the output of a step is the first of the states after it."""
+
     def __init__(
         self,
         *,
@@ -125,9 +128,14 @@ class Recurrent(Layer):
         raise NotImplementedError
 
     def _run_cell_back(
-        self, dy: np.ndarray | None, dlast: np.ndarray | None, dstates: tuple[np.ndarray | None, ...], cache: Any
-    ) -> tuple[np.ndarray, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
-        """dx, the gradients by the cell's parameters and those by the initial states."""
+        self,
+        dy: np.ndarray | None,
+        dlast: np.ndarray | None,
+        dstates: tuple[np.ndarray | None, ...],
+        cache: Any,
+        needs_dx: bool,
+    ) -> tuple[np.ndarray | None, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
+        """dx (None unless it is needed), the gradients by the cell's parameters and those by the initial states."""
         raise NotImplementedError
 
     # -- parameters and states ----------------------------------------------------------------------------------------
@@ -268,6 +276,18 @@ class Recurrent(Layer):
         dinitial_state : tuple of ndarray (B, H)
             ``(dh0,)``, for an LSTM ``(dh0, dc0)``.
         """
+        dx, grads, dinitial = self._back(dout, cache, dfinal_state, needs_dx=True)
+        assert dx is not None
+        return cache.plan.scatter(dx), grads, dinitial
+
+    def parameter_gradients(self, dout: Any, cache: RecurrentCache) -> dict[str, np.ndarray]:
+        """The gradients by the parameters alone: neither time nor memory is spent on that by the input."""
+        return self._back(dout, cache, None, needs_dx=False)[1]
+
+    def _back(
+        self, dout: Any, cache: RecurrentCache, dfinal_state: tuple[Any, ...] | None, needs_dx: bool
+    ) -> tuple[np.ndarray | None, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
+        """What `backward` returns, dx as the cell gives it, None unless it is needed."""
         batch, steps, width = cache.y_shape
         plan = cache.plan
         dstates = tuple(
@@ -279,10 +299,10 @@ class Recurrent(Layer):
             dy, dlast = plan.collect(dout, steps)
         elif dout is not None:
             dlast = self._array("dout", dout, (batch, width), "(B, H)")
-        dx, grads, dinitial = self._run_cell_back(dy, dlast, dstates, cache.steps)
+        dx, grads, dinitial = self._run_cell_back(dy, dlast, dstates, cache.steps, needs_dx)
         for name, d, learned in zip(self.learned_states, dinitial, cache.learned, strict=False):
             grads[name] = d.sum(axis=0) if learned else np.zeros(d.shape[1], d.dtype)
-        return plan.scatter(dx), grads, dinitial
+        return dx, grads, dinitial
 
     def _plan(self, x: np.ndarray, lengths: Any, mask: Any, reset_mask: Any) -> TimePlan:
         """Lengths, mask and resets checked and put together."""

@@ -5,10 +5,11 @@ It is what the fast functions are tested against, and it is itself tested agains
 
 `rnn`, `lstm`, `gru`, `indrnn`, `mingru` and `leaky` hold one step of a cell each, forward and backward; `_through_time`
 holds the loop that calls it, and with it all that is the same for every cell: lengths, resets, reversal, dropout and
-zoneout.  `_activations` and `_layer_norm` are what their names say.
+zoneout.  `_activations` and `_layer_norm` are what their names say.  `conv1d` is the convolution along time.
 """
 
 from ._activations import sigmoid, tanh
+from .conv1d import conv1d_backward, conv1d_forward
 from .gru import gru_backward, gru_forward, gru_step_backward, gru_step_forward
 from .indrnn import indrnn_backward, indrnn_forward, indrnn_step_backward, indrnn_step_forward
 from .leaky import leaky_backward, leaky_forward, leaky_step_backward, leaky_step_forward
@@ -17,6 +18,8 @@ from .mingru import mingru_backward, mingru_forward, mingru_step_backward, mingr
 from .rnn import rnn_backward, rnn_forward, rnn_step_backward, rnn_step_forward
 
 __all__ = [
+    "conv1d_backward",
+    "conv1d_forward",
     "gru_backward",
     "gru_forward",
     "gru_step_backward",

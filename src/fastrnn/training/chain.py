@@ -113,8 +113,6 @@ def _state_sizes(layer: Recurrent | Bidirectional) -> tuple[int, ...]:
 def check_handover(encoder: Chain, decoder: Chain) -> None:
     """Refuse a decoder that does not go step by step, and an encoder whose final states do not fit it."""
     for i, layer in enumerate(decoder.layers):
-        if any(layer is other for other in encoder.layers):
-            raise ValueError(f"decoder[{i}]: {layer!r} is in the encoder already")
         if not _goes_step_by_step(layer):
             raise ValueError(
                 f"decoder[{i}]: expected a layer that runs step by step (a recurrent one with return_sequences=True, "

@@ -160,7 +160,9 @@ class EncoderDecoder(Sequential):
         )
         self.encoder, self.decoder, self.head = self._encoder.layers, self._decoder.layers, self._head.layers
         if isinstance(attention, str):
-            attention = _ATTENTIONS[_check.choice("attention", attention, tuple(_ATTENTIONS))]()
+            attention = _ATTENTIONS[_check.choice("attention", attention, tuple(_ATTENTIONS))](
+                dtype=self._decoder.dtype
+            )
         elif attention is not None and not isinstance(attention, Attention):
             raise TypeError(f"attention: expected None, 'dot', 'additive' or a layer, got {type(attention).__name__}")
         self.attention = attention
@@ -173,6 +175,9 @@ class EncoderDecoder(Sequential):
         self.layers = [*self.encoder, *self.decoder, *([attention] if attention else []), *self.head]
         self.input_ndim, self.takes_integers = self._encoder.input_ndim, self._encoder.takes_integers
         self.dtype = self._encoder.dtype
+        for i, layer in enumerate(self.layers):
+            if any(layer is other for other in self.layers[:i]):
+                raise ValueError(f"encoder, decoder, head: {layer!r} is in the model twice")
         check_handover(self._encoder, self._decoder)
 
     # -- structure ----------------------------------------------------------------------------------------------------
@@ -330,6 +335,14 @@ class EncoderDecoder(Sequential):
             dmemory, encoded.cache, handed_back(dstates, encoded.cache.states)
         )
         return dx, {name: g for part, own in grads.items() for name, g in prefixed(part, own).items()}, None
+
+    def parameter_gradients(self, dout: Any, caches: EncoderDecoderCache) -> dict[str, np.ndarray]:  # type: ignore[override]
+        """The gradients by all parameters."""
+        return self.backward(dout, caches)[1]
+
+    def _through(self, *arguments: Any) -> Any:
+        """What a stack does with its layers, refused: an output takes targets, or is written step by step."""
+        raise TypeError("EncoderDecoder has no output of x alone: call model(x, y), or generate(x, steps)")
 
     def commit(self, caches: EncoderDecoderCache) -> None:  # type: ignore[override]
         """Let each layer take over what a training step left in its cache."""
@@ -526,7 +539,7 @@ class EncoderDecoder(Sequential):
         mask = Steps(batch.lengths).counted(y_pred.shape[1])
         weight = combined_weights(batch.sample_weight, mask)
         loss, dy_pred = self.loss.value_and_gradient(batch.y, y_pred, weight)
-        grads = self.backward(dy_pred, caches)[1]
+        grads = self.parameter_gradients(dy_pred, caches)
         norm = global_norm(grads) if with_norm else np.nan
         metrics = self._metric_totals(batch, y_pred, mask)
         self.optimizer.apply(self.params, grads)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from fastrnn import _check
+from fastrnn.layers.steps import Steps
 from fastrnn.training.samples import Rows, Samples
 
 __all__ = ["Form", "Inputs", "Pairs", "checked_pairs"]
@@ -75,6 +76,10 @@ def checked_pairs(
     if y is not None:
         y = _targets(form, y, rows)
         steps = y.shape[1]
+    lengths = _lengths("target_lengths", inputs.target_lengths, rows, steps)
+    if form.tokens and y is not None:
+        counted = Steps(lengths).counted(steps)
+        _check.as_class_numbers("y", y if counted is None else y[counted], form.size)
     if sample_weight is not None:
         sample_weight = _check.as_real_array("sample_weight", sample_weight)
         if sample_weight.ndim == 0 or len(sample_weight) != rows:
@@ -83,7 +88,7 @@ def checked_pairs(
         x=x,
         y=y,
         sample_weight=sample_weight,
-        lengths=_lengths("target_lengths", inputs.target_lengths, rows, steps),
+        lengths=lengths,
         source_lengths=_lengths("lengths", inputs.lengths, rows, x.shape[1]),
         first=_first(form, inputs.first, rows),
         future=_future(form, inputs.future, rows, steps, may_be_longer=y is None),

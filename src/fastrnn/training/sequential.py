@@ -17,6 +17,7 @@ from fastrnn.training.losses import BinaryCrossentropy, Loss, combined_weights, 
 from fastrnn.training.metrics import Metric, get_metric
 from fastrnn.training.optimizers import Optimizer, get_optimizer, global_norm
 from fastrnn.training.samples import Samples
+from fastrnn.training.truncated import carried_states, recurrent_layers, require_windows, windows
 
 __all__ = ["Sequential"]
 
@@ -27,6 +28,7 @@ class _Step(NamedTuple):
     """What one training step found out."""
 
     loss: float
+    entries: int  # that the loss is the mean of
     gradient_norm: float
     metrics: list[tuple[float, int]]  # total and count of each
 
@@ -199,6 +201,7 @@ class Sequential(Stack):
         lengths: Any = None,
         mask: Any = None,
         reset_mask: Any = None,
+        tbptt: int | None = None,
         record_gradient_norms: bool = False,
     ) -> History:
         """Train the model.
@@ -226,6 +229,11 @@ class Sequential(Stack):
             True at the steps that count.
         reset_mask : array_like of bool (N, T), optional
             True where states are zeroed before that step.
+        tbptt : int, optional
+            Truncated backpropagation through time: work on each batch of sequences in windows of so many steps.  Every
+            window is one update, with gradients that reach back to its first step; the states go on from window to
+            window, and with a `stateful` layer from batch to batch.  For models that give an output for each step, from
+            that step and those before.
         record_gradient_norms : bool
             Record ``"gradient_norm"``, each epoch's mean of the batches' global norms before clipping.
 
@@ -237,6 +245,12 @@ class Sequential(Stack):
 
         Notes
         -----
+        A window starts from the states that the one before ended in, made with the weights before its update.  Dropout
+        masks are drawn for each window, callbacks are called for each batch.  A batch's loss is the mean over all its
+        windows.  With `tbptt` >= T training is bit for bit what it is without.
+
+        A batch or window in which no entry counts changes nothing.
+
         With the same seed, data and options, training gives the same weights bit for bit. An interrupt from the
         keyboard is raised again after the callbacks' ``on_train_end``; the weights are then those of the last finished
         batch, or the best ones if `EarlyStopping` restores them.
@@ -247,6 +261,9 @@ class Sequential(Stack):
         shuffle = _check.boolean("shuffle", shuffle)
         show = wants_progress(verbose)
         samples = self._samples(x, y, sample_weight, lengths, mask, reset_mask)
+        if tbptt is not None:
+            tbptt = _check.integer("tbptt", tbptt, 1)
+            require_windows(self, samples)
         samples, validation = self._with_validation(samples, validation_data, validation_split)
         rng = np.random.default_rng(self._training_seed())
 
@@ -266,7 +283,8 @@ class Sequential(Stack):
                 for watcher in watchers:
                     watcher.on_epoch_begin(epoch)
                 order = rng.permutation(len(samples)) if shuffle else None
-                logs = self._run_epoch(samples.batches(batch_size, order), rng, watchers, record_gradient_norms)
+                batches = samples.batches(batch_size, order)
+                logs = self._run_epoch(batches, rng, watchers, tbptt, record_gradient_norms)
                 if validation is not None:
                     logs |= {f"val_{name}": value for name, value in self._judge(validation, batch_size).items()}
                 for watcher in watchers:
@@ -298,13 +316,21 @@ class Sequential(Stack):
         return self._train_step(samples, np.random.default_rng(self._training_seed())).loss
 
     def _run_epoch(
-        self, batches: Iterable[Samples], rng: np.random.Generator, watchers: list[Callback], with_norms: bool
+        self,
+        batches: Iterable[Samples],
+        rng: np.random.Generator,
+        watchers: list[Callback],
+        tbptt: int | None,
+        with_norms: bool,
     ) -> dict[str, float]:
         """Train on all batches once; the figures of the epoch."""
         losses, norms, rows = [], [], []
         totals = np.zeros((len(self.metrics), 2))
         for i, batch in enumerate(batches):
-            step = self._train_step(batch, rng, with_norms)
+            if tbptt is None:
+                step = self._train_step(batch, rng, with_norms)
+            else:
+                step = self._train_in_windows(batch, tbptt, rng, with_norms)
             losses.append(step.loss)
             norms.append(step.gradient_norm)
             rows.append(len(batch))
@@ -326,12 +352,25 @@ class Sequential(Stack):
         mask = _entry_mask(steps, y_pred)
         weight = combined_weights(batch.sample_weight, mask)
         loss, dy_pred = self.loss.value_and_gradient(batch.y, y_pred, weight)
+        metrics = self._metric_totals(batch, y_pred, mask)
+        entries = _count_of(_selected(batch, y_pred, mask), y_pred)
+        if entries == 0:
+            return _Step(loss, 0, 0.0, metrics)
         grads = self.parameter_gradients(dy_pred, caches)
         norm = global_norm(grads) if with_norm else math.nan
-        metrics = self._metric_totals(batch, y_pred, mask)
         self.optimizer.apply(self.params, grads)
         self.commit(caches)
-        return _Step(loss, norm, metrics)
+        return _Step(loss, entries, norm, metrics)
+
+    def _train_in_windows(self, batch: Samples, steps: int, rng: np.random.Generator, with_norm: bool) -> _Step:
+        """A training step for each window of so many steps, the states carried on; all of them taken together."""
+        with carried_states(recurrent_layers(self)):
+            done = [self._train_step(window, rng, with_norm) for window in windows(batch, steps)]
+        entries = sum(step.entries for step in done)
+        loss = sum(step.loss * (step.entries / max(1, entries)) for step in done)
+        trained = [step.gradient_norm for step in done if step.entries] or [0.0]
+        metrics = [tuple(map(sum, zip(*of_one, strict=True))) for of_one in zip(*(s.metrics for s in done), strict=True)]
+        return _Step(loss, entries, float(np.mean(trained)), metrics)
 
     def _with_validation(
         self, samples: Samples, validation_data: Sequence[Any] | None, validation_split: float
@@ -454,9 +493,7 @@ class Sequential(Stack):
 
     def _metric_totals(self, samples: Samples, y_pred: np.ndarray, mask: np.ndarray | None) -> list[tuple[float, int]]:
         """Total and count of each metric; of the sample weights the boolean ones count here, as they select."""
-        weight = samples.sample_weight
-        if weight is not None and weight.dtype == np.bool_:
-            mask = combined_weights(weight.reshape(len(weight), *[-1] * (y_pred.ndim - 2)), mask)
+        mask = _selected(samples, y_pred, mask)
         return [metric.total(np.asarray(samples.y), y_pred, mask) for metric in self.metrics]
 
     def _finished_metrics(self, totals: np.ndarray) -> dict[str, float]:
@@ -490,3 +527,17 @@ class Sequential(Stack):
 def _entry_mask(steps: Steps, y_pred: np.ndarray) -> np.ndarray | None:
     """Which steps (B, T) of the output count; None where all do, or where the output has no time axis."""
     return steps.counted(y_pred.shape[1])
+
+
+def _selected(samples: Samples, y_pred: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+    """The entries of the output that a mask of steps and boolean sample weights leave; None for all."""
+    weight = samples.sample_weight
+    if weight is None or weight.dtype != np.bool_:
+        return mask
+    return combined_weights(weight.reshape(len(weight), *[-1] * (y_pred.ndim - 2)), mask)
+
+
+def _count_of(selected: np.ndarray | None, y_pred: np.ndarray) -> int:
+    """How many entries of the output count."""
+    shape = y_pred.shape[:-1]
+    return math.prod(shape) if selected is None else int(np.count_nonzero(np.broadcast_to(selected, shape)))
