@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 from types import ModuleType
 from typing import Any
 
@@ -37,9 +38,29 @@ def spec_of(cell: Cell) -> dict[str, Any]:
 
 ENGINE_CELLS = tuple(map(engine_cell, _engine.CELLS))
 
+DTYPES = ("float32", "float64")
+
 cells = pytest.mark.parametrize("cell", ENGINE_CELLS, ids=str)
-dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
 instruction_sets = pytest.mark.parametrize("instruction_set", _engine.instruction_sets(), indirect=True)
+
+
+def in_turn(
+    name: str, values: Sequence[Any], each: int = 1, of: Sequence[Cell] = ENGINE_CELLS
+) -> pytest.MarkDecorator:
+    """Parametrize with every cell x type x instruction set, each with the next few of the values, in rounds.
+
+    No loop of the engine knows the type or the instruction set, so that not every value has to meet every one of them:
+    each value meets every cell, and over the cells every type and every set.
+    """
+    rng, coming, cases = np.random.default_rng(0), [], []
+    for cell, dtype, instruction_set in product(of, DTYPES, _engine.instruction_sets()):
+        for _ in range(each):
+            coming = coming or rng.permutation(len(values)).tolist()
+            value = values[coming.pop()]
+            case_id = f"{cell}-{dtype}-{instruction_set}-{value}".replace(" ", "")
+            cases.append(pytest.param(cell, dtype, instruction_set, value, id=case_id))
+    return pytest.mark.parametrize(("cell", "dtype", "instruction_set", name), cases, indirect=["instruction_set"])
 
 
 def in_type(values: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
