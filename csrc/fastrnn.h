@@ -75,6 +75,7 @@ typedef struct {
     int additive;        /* 1: the gates see x·w_x + h_prev·w_h + b only; 0: they see the two products apart */
     int bias_rows;       /* 1: b is (G*H,); 2: (2, G*H), the second row beside h_prev·w_h */
     int gated;           /* 1: has a recurrent activation beside the activation */
+    int candidate;       /* the gate that goes through the activation, all others go through the recurrent one */
     int recurrent;       /* FASTRNN_PRODUCT ... */
     int second;          /* the last gates, whose product has to wait for the others: it takes what these make of h_prev */
     int norm;            /* FASTRNN_NO_NORM ... */
@@ -170,6 +171,7 @@ typedef struct {
     void *dh;           /* (rows, Hp) */
     void *dc;           /* (rows, Hp) */
     void *dshown;       /* (rows, Hp): the parts' gradient by `shown`, or by c through it; NULL for the whole step */
+    const void *dgates; /* (rows, G*Hp): gradient by the gates themselves, or NULL */
     void *dinput;       /* (rows, Hp): gains the gradient by `input` that does not go through w_h; may be dh */
     void *dgx;          /* (rows, G*Hp): gradient by x·w_x + b */
     void *dgh;          /* (rows, (G - second)*Hp): gradient by h_prev·w_h (+ b_h); additive cells: the same as dgx */

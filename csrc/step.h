@@ -18,6 +18,7 @@ typedef struct {
 
 typedef struct {
     const REAL *slots, *h_prev, *input, *c_prev, *unit;
+    const REAL *dgates; /* NULL: zero */
     REAL *dh, *dc, *dshown, *dinput;
     REAL *dgx, *dgh, *dsecond, *second, *dunit;
 } FN(block_back);
@@ -34,6 +35,11 @@ INLINE VEC FN(gate)(const fastrnn_activation *phi, double clip, VEC a, REAL *slo
     const VEC y = FN(activate)(phi, a);
     STORE(slot, FN(kept)(phi, a, y));
     return y;
+}
+
+/* The gradient by gate `gate`, with what comes from outside. */
+INLINE VEC FN(plus_outer)(const FN(block_back) * b, int gate, VEC d) {
+    return b->dgates ? d + LOAD(b->dgates + gate * W) : d;
 }
 
 /* da = dy·phi'(a), nothing where a was clipped; clipping keeps arguments. */
@@ -163,7 +169,7 @@ INLINE void FN(clear_padding)(REAL *gradients, int vectors, fastrnn_size used) {
 
 INLINE void FN(block_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, const fastrnn_options *o,
                                FN(block_back_function) output, FN(block_back_function) gates, fastrnn_size row,
-                               fastrnn_size block, int with_unit) {
+                               fastrnn_size block, int with_unit, int with_gates) {
     const int apart = !cell->additive, first = cell->gates - cell->second;
     const fastrnn_size blocks = (s->units + W - 1) / W, at = row * blocks + block, unit = at * W;
     REAL dshown[W];
@@ -173,6 +179,7 @@ INLINE void FN(block_backward)(const fastrnn_backward *s, const fastrnn_cell *ce
         .input = (const REAL *)s->input + row * s->input_stride + block * W,
         .c_prev = cell->cell_state ? (const REAL *)s->c_prev + unit : NULL,
         .unit = with_unit ? (const REAL *)s->unit + block * cell->unit_parameters * W : NULL,
+        .dgates = with_gates ? (const REAL *)s->dgates + at * cell->gates * W : NULL,
         .dh = (REAL *)s->dh + unit,
         .dc = cell->cell_state ? (REAL *)s->dc + unit : NULL,
         .dshown = s->dshown ? (REAL *)s->dshown + unit : dshown,
@@ -196,12 +203,12 @@ INLINE void FN(block_backward)(const fastrnn_backward *s, const fastrnn_cell *ce
 
 INLINE void FN(blocks_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, FN(block_back_function) output,
                                 FN(block_back_function) gates) {
-    const int usual = FN(is_usual)(s->options), with_unit = s->unit != NULL;
+    const int usual = FN(is_usual)(s->options) && s->dgates == NULL, with_unit = s->unit != NULL;
     for (fastrnn_size row = 0; row < s->rows; row++)
         for (fastrnn_size block = s->first; block < s->last; block++) {
-            if (usual && !with_unit) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 0);
-            else if (usual) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 1);
-            else FN(block_backward)(s, cell, s->options, output, gates, row, block, with_unit);
+            if (usual && !with_unit) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 0, 0);
+            else if (usual) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 1, 0);
+            else FN(block_backward)(s, cell, s->options, output, gates, row, block, with_unit, s->dgates != NULL);
         }
 }
 

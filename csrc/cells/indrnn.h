@@ -26,7 +26,7 @@ INLINE void FN(indrnn_gates)(const fastrnn_options *o, const FN(block) * b) {
 }
 
 INLINE void FN(indrnn_gates_back)(const fastrnn_options *o, const FN(block_back) * b) {
-    const VEC dg = FN(gate_back)(&o->activation, o->clip, LOAD(b->slots), LOAD(b->dh));
+    const VEC dg = FN(gate_back)(&o->activation, o->clip, LOAD(b->slots), FN(plus_outer)(b, 0, LOAD(b->dh)));
     STORE(b->dgx, dg);
     STORE(b->dunit, dg * LOAD(b->input));
     STORE(b->dh, ALL(0));

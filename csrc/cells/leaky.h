@@ -30,7 +30,7 @@ INLINE void FN(leaky_gates)(const fastrnn_options *o, const FN(block) * b) {
 
 INLINE void FN(leaky_gates_back)(const fastrnn_options *o, const FN(block_back) * b) {
     const VEC kept = LOAD(b->slots), dy = LOAD(b->dh), a = b->unit ? LOAD(b->unit) : ALL(1);
-    STORE(b->dgx, FN(gate_back)(&o->activation, o->clip, kept, dy * a));
+    STORE(b->dgx, FN(gate_back)(&o->activation, o->clip, kept, FN(plus_outer)(b, 0, dy * a)));
     if (b->unit) STORE(b->dunit, dy * (FN(activation_value)(&o->activation, kept) - LOAD(b->h_prev)));
     STORE(b->dh, dy * (ALL(1) - a));
 }

@@ -24,7 +24,7 @@ INLINE void FN(rnn_gates)(const fastrnn_options *o, const FN(block) * b) {
 }
 
 INLINE void FN(rnn_gates_back)(const fastrnn_options *o, const FN(block_back) * b) {
-    STORE(b->dgx, FN(gate_back)(&o->activation, o->clip, LOAD(b->slots), LOAD(b->dh)));
+    STORE(b->dgx, FN(gate_back)(&o->activation, o->clip, LOAD(b->slots), FN(plus_outer)(b, 0, LOAD(b->dh))));
     STORE(b->dh, ALL(0));
 }
 

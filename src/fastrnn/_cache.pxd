@@ -81,3 +81,4 @@ cdef class Cache:
     cdef char *c_last   # (B, Hp): the cell state after each row's end
 
     cdef collect_c(self)
+    cdef collect_gates(self)

@@ -304,11 +304,12 @@ cdef prepare(Forward *p, const Run *run, const Plan *plan, cnp.ndarray x, cnp.nd
 
 def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, w_h, b, activation, recurrent,
             lengths=None, reset_mask=None, bint reverse=False, bint single_instance=False, bint keep=True,
-            int num_threads=1, options=None, budget=None):
+            int num_threads=1, options=None, budget=None, bint wants_y=True):
     """Run a cell over x (B, T, I); returns y (B, T, P) and the cache (without what backward needs unless `keep`).
 
     Activations are (kind, alpha, beta); `options` is None or what `functional._options` made of the keywords; with a
     `budget` (bytes, 0 for as little as there is) the cache may keep states here and there instead of everything.
+    Unless `wants_y`, y is None.
     """
     cdef Py_ssize_t batch = x.shape[0], time = x.shape[1]
     cdef Schedule schedule = Schedule(batch, time, lengths, reset_mask, reverse)
@@ -327,7 +328,9 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, w_h, b, act
     cdef Py_ssize_t rows = plan.rows if p.keep else min(plan.rows, chunk), states = plan.rows if p.keep else 2 * batch
 
     shape = (batch, time, run.outputs)
-    y = np.zeros(shape, x.dtype) if schedule.ragged else np.empty(shape, x.dtype)
+    y = None
+    if wants_y:
+        y = np.zeros(shape, x.dtype) if schedule.ragged else np.empty(shape, x.dtype)
     all_c = None
     if has_c and keep and (reset_mask is not None or checkpoints is not None):
         all_c = np.zeros((batch, time, run.units), x.dtype)
@@ -372,7 +375,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, w_h, b, act
     elif keep:
         cache.checkpoints, cache.x, cache.b = checkpoints, x, b
     if single_instance:
-        y, cache.h_n = y[0], h_n[0]
+        y, cache.h_n = None if y is None else y[0], h_n[0]
         if has_c:
             cache.c_n = c_n[0]
             cache.all_c = None if all_c is None else all_c[0]
@@ -458,6 +461,7 @@ cdef struct Backward:
     char *dx         # (rows, Ip)
     char *doutput    # (B, Hp): gradient by what is projected
     char *dshown     # (B, Hp)
+    char *dgates     # (B, G·Hp), where they come from outside
     char *dinput     # (B, Pp)
     char *held_h     # (B, Pp): what zoneout hands to the state before
     char *held_c     # (B, Hp)
@@ -476,6 +480,7 @@ cdef struct Backward:
     char *dextras
     char *dy_user    # (B, T, P), or NULL
     char *dc_user    # (B, T, H), or NULL
+    char *dgates_user  # (B, T, G·H), or NULL
     char *dx_user    # (B, T, I), or NULL
 
 
@@ -506,6 +511,16 @@ cdef void add_user(const Run *run, const Share *share, char *padded, Py_ssize_t 
     add.padded, add.user = padded + unit * run.size, <char *>user + unit * run.size
     add.origin, add.shift = origin, shift
     run.kernels.gather_add(&add)
+
+
+cdef void outer_gates(Backward *p, const Py_ssize_t *origin, Py_ssize_t shift, Py_ssize_t first,
+                      Py_ssize_t rows) noexcept nogil:
+    """A user's gradient by the gates (B, T, G·H), rows of this step in block order."""
+    cdef Run *run = &p.run
+    cdef Py_ssize_t r, row = run.cell.gates * run.units * run.size
+    for r in range(rows):
+        run.kernels.to_blocks(p.dgates_user + (origin[r] + shift) * row, p.dgates + (first + r) * run.wide, run.units,
+                              run.cell.gates, run.cell.gates)
 
 
 cdef void unmix(Backward *p, const char *share, bint varies, Py_ssize_t columns, Py_ssize_t padded, char *d, char *held,
@@ -592,6 +607,10 @@ cdef void gate_gradients(Backward *p, const Share *share, Py_ssize_t t, Py_ssize
                            run.padded, rows)
         memset(dh, 0, rows * run.state)
         step.dh = doutput
+    step.dgates = NULL
+    if p.dgates_user != NULL:
+        outer_gates(p, origin, shift, first, rows)
+        step.dgates = p.dgates + first * run.wide
     step.dinput = step.dh
     if run.masks_h:
         step.dinput = p.dinput + first * run.state
@@ -785,6 +804,7 @@ cdef size_t place_rows(Backward *p, Py_ssize_t batch, Py_ssize_t rows, char *dat
     p.dx = data + reserve(&total, rows * padded_to(run.kernels, run.inputs) * run.size)
     p.doutput = data + reserve(&total, batch * run.cell_state if run.projected else 0)
     p.dshown = data + reserve(&total, batch * run.cell_state if run.norm else 0)
+    p.dgates = data + reserve(&total, batch * run.wide if p.dgates_user != NULL else 0)
     p.dinput = data + reserve(&total, batch * run.state if run.masks_h else 0)
     p.held_h = data + reserve(&total, batch * run.state if run.zones_h else 0)
     p.held_c = data + reserve(&total, batch * run.cell_state if run.zones_c else 0)
@@ -880,9 +900,9 @@ cdef backward_by_segments(Backward *p, Cache cache, int num_threads):
             raise_signal()
 
 
-def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, bint needs_dx=True):
-    """The gradients (dx, dh0, dc0, dw_x, dw_h, db, those of options by name) from those by y (B, T, P), the final states
-    and every c (B, T, H); None is 0."""
+def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, bint needs_dx=True, dgates=None):
+    """The gradients (dx, dh0, dc0, dw_x, dw_h, db, those of options by name) from those by y (B, T, P), the final states,
+    every c (B, T, H) and the gates (B, T, G·H); None is 0."""
     if not cache.complete:
         raise ValueError("cache: expected one that was kept for a backward pass, got one of an inference")
     cdef const Plan *plan = &cache.schedule.plan
@@ -906,6 +926,7 @@ def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, 
     dh0 = np.empty((batch, run.outputs), cache.dtype)
     dc0 = np.empty((batch, run.units), cache.dtype) if has_c else None
 
+    p.dy_user, p.dc_user, p.dgates_user, p.dx_user = data_of(dy), data_of(dc), data_of(dgates), data_of(dx)
     cdef size_t zeroed = place_sums(&p, NULL)
     sums, work = take(zeroed), take(place_rows(&p, batch, rows, NULL))
     place_sums(&p, sums.data)
@@ -913,7 +934,6 @@ def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, 
     alive = bind_transposed(run, cache.w_x, cache.w_h, options, &p.weights), \
         bind_parameters(run, options, &parameters)
     p.unit, p.x_gain, p.h_gain, p.c_gain = parameters.unit, parameters.x_gain, parameters.h_gain, parameters.c_gain
-    p.dy_user, p.dc_user, p.dx_user = data_of(dy), data_of(dc), data_of(dx)
 
     cdef char *dh_n_user = data_of(dh_n)
     cdef char *dc_n_user = data_of(dc_n)

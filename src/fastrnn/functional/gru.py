@@ -53,6 +53,7 @@ def gru_forward(
     keep_cache: bool = True,
     num_threads: int | None = None,
     memory: str | int | None = None,
+    last_only: bool = False,
     **options: Unpack[NormsApart],
 ) -> tuple[Array, Cache]:
     """A gated recurrent unit over a sequence.
@@ -113,11 +114,13 @@ def gru_forward(
     return _call.forward(
         _registered(reset_after), x, {"h0": h0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
         lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, memory=memory, options=options,
+        num_threads=num_threads, memory=memory, last_only=last_only, options=options,
     )  # fmt: skip
 
 
-def gru_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None) -> GRUGradients:
+def gru_backward(
+    dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dgates: ArrayLike | None = None
+) -> GRUGradients:
     """Gradients of a GRU over a sequence, by backpropagation through time.
 
     Parameters
@@ -128,6 +131,8 @@ def gru_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
         What `gru_forward` returned.
     dh_n : array_like, (B, H) or (H,), optional
         Gradient of the loss by the final state ``cache.h_n``, on top of `dy`.
+    dgates : array_like, (B, T, 3*H) or (T, 3*H), optional
+        Gradient of the loss by ``cache.gates``.
 
     Returns
     -------
@@ -145,7 +150,7 @@ def gru_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
     >>> fastrnn.gru_backward(y, cache).db.shape
     (2, 12)
     """
-    g = _call.backward("gru", dy, cache, dh_n)
+    g = _call.backward("gru", dy, cache, dh_n, dgates=dgates)
     return _call.result(GRUGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
 
 

@@ -51,6 +51,7 @@ def lstm_forward(
     keep_cache: bool = True,
     num_threads: int | None = None,
     memory: str | int | None = None,
+    last_only: bool = False,
     **options: Unpack[LSTMOptions],
 ) -> tuple[Array, Cache]:
     """A long short-term memory over a sequence.
@@ -114,7 +115,7 @@ def lstm_forward(
     return _call.forward(
         "lstm", x, {"h0": h0, "c0": c0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
         lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, memory=memory,
+        num_threads=num_threads, memory=memory, last_only=last_only,
         options={"peephole": peephole, **options} if peephole is not None or options else {},
     )  # fmt: skip
 
@@ -122,6 +123,7 @@ def lstm_forward(
 def lstm_backward(
     dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None,
     dc: ArrayLike | None = None,
+    dgates: ArrayLike | None = None,
 ) -> LSTMGradients:
     """Gradients of an LSTM over a sequence, by backpropagation through time.
 
@@ -135,6 +137,8 @@ def lstm_backward(
         Gradients of the loss by the final states ``cache.h_n`` and ``cache.c_n``, on top of `dy`.
     dc : array_like, (B, T, H) or (T, H), optional
         Gradient of the loss by every c_t (``cache.c``).
+    dgates : array_like, (B, T, 4*H) or (T, 4*H), optional
+        Gradient of the loss by ``cache.gates``.
 
     Returns
     -------
@@ -154,7 +158,7 @@ def lstm_backward(
     >>> dx.shape, dc0.shape, dw_h.shape
     ((2, 5, 3), (2, 4), (4, 16))
     """
-    g = _call.backward("lstm", dy, cache, dh_n, dc_n, dc)
+    g = _call.backward("lstm", dy, cache, dh_n, dc_n, dc, dgates)
     return _call.result(LSTMGradients, (g.dx, g.d_first_h, g.d_first_c, g.dw_x, g.dw_h, g.db), g.of_options)
 
 

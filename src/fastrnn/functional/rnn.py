@@ -45,6 +45,7 @@ def rnn_forward(
     keep_cache: bool = True,
     num_threads: int | None = None,
     memory: str | int | None = None,
+    last_only: bool = False,
     **options: Unpack[NormOfSum],
 ) -> tuple[Array, Cache]:
     """A simple recurrent network over a sequence.
@@ -103,11 +104,13 @@ def rnn_forward(
     return _call.forward(
         "rnn", x, {"h0": h0}, w_x, w_h, b, activation=activation, lengths=lengths, reset_mask=reset_mask,
         reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, memory=memory, options=options,
+        num_threads=num_threads, memory=memory, last_only=last_only, options=options,
     )  # fmt: skip
 
 
-def rnn_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None) -> RNNGradients:
+def rnn_backward(
+    dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dgates: ArrayLike | None = None
+) -> RNNGradients:
     """Gradients of a simple RNN over a sequence, by backpropagation through time.
 
     Parameters
@@ -118,6 +121,8 @@ def rnn_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
         What `rnn_forward` returned.
     dh_n : array_like, (B, H) or (H,), optional
         Gradient of the loss by the final state ``cache.h_n``, on top of `dy`.
+    dgates : array_like, (B, T, H) or (T, H), optional
+        Gradient of the loss by ``cache.gates``, here phi's values: what zoneout or a leak has not touched yet.
 
     Returns
     -------
@@ -134,7 +139,7 @@ def rnn_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
     >>> gradients.dw_x.round(3), gradients.db.round(3)
     (array([[2.082]]), array([1.372]))
     """
-    g = _call.backward("rnn", dy, cache, dh_n)
+    g = _call.backward("rnn", dy, cache, dh_n, dgates=dgates)
     return _call.result(RNNGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
 
 
