@@ -66,12 +66,13 @@ typedef struct {
     FN(block_function) gates, output; /* NULL: not now */
 } FN(gates_context);
 
-INLINE void FN(gates_of_block)(const FN(gates_context) *x, const fastrnn_options *o, fastrnn_size row,
+INLINE void FN(gates_of_block)(const FN(gates_context) * x, const fastrnn_options *o, fastrnn_size row,
                                fastrnn_size block, int with_unit) {
     const fastrnn_forward *s = x->step;
     const int gates = x->cell->gates - x->cell->second, has_c = x->cell->cell_state;
     const fastrnn_size blocks = (s->units + W - 1) / W, at = row * blocks + block, unit = at * W;
-    FN(block) b = {
+    FN(block)
+    b = {
         .slots = (REAL *)s->gates + at * x->cell->slots * W,
         .h_prev = (const REAL *)s->h_prev + unit,
         .input = (const REAL *)s->input + row * s->input_stride + block * W,
@@ -104,7 +105,7 @@ INLINE void FN(gates_of_piece)(const void *context, FN(piece) piece) {
 
 /* gh (rows, gates*Hp) = start + a (rows, depth) · w, then the gates, panel by panel.  Additive cells start from
  * x·w_x + b and leave the sum in the slots; the others start from the recurrent bias and keep the products apart. */
-INLINE void FN(product_and_gates)(const FN(gates_context) *context, int gates, const void *a, fastrnn_size a_stride,
+INLINE void FN(product_and_gates)(const FN(gates_context) * context, int gates, const void *a, fastrnn_size a_stride,
                                   fastrnn_size depth, const void *w) {
     const fastrnn_forward *s = context->step;
     const int additive = context->cell->additive, slots = additive ? context->cell->slots : gates;

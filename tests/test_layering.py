@@ -19,8 +19,8 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
 ANYONE = {"_version", "_check"}
 ENGINE = {
-    "_engine", "_stage", "_step", "_weights", "_convolution", "_packing", "_share", "_cache", "_kernels", "_schedule",
-    "_memory",
+    "_engine", "_forward", "_backward", "_checkpoints", "_stage", "_step", "_weights", "_convolution", "_packing",
+    "_share", "_cache", "_kernels", "_schedule", "_memory",
 }  # fmt: skip
 TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_stage", "_config"}
 MAY_IMPORT = {
@@ -34,7 +34,10 @@ MAY_IMPORT = {
     "_share": {"_cache", "_schedule"},
     "_step": {"_cache", "_kernels"},
     "_weights": {"_step", "_packing", "_cache", "_kernels", "_schedule", "_memory"},
-    "_engine": {"_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
+    "_checkpoints": {"_cache", "_memory", "_schedule"},
+    "_forward": {"_checkpoints", "_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
+    "_backward": {"_forward", "_checkpoints", "_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
+    "_engine": {"_forward", "_backward", "_kernels", "_schedule"},
     "_stage": {"_step", "_weights", "_cache", "_kernels", "_schedule", "_memory"},
     "_convolution": {"_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_threads": set(),
@@ -58,7 +61,7 @@ MAY_IMPORT = {
 RUN_TIME_DEPENDENCIES = {"numpy", "safetensors", "tqdm"}
 EXTRAS = {  # what needs more than the run-time dependencies, and may say so
     "forecasting": {"pandas", "matplotlib", "rich", "sklearn", "statsmodels"},
-    "training": {"IPython"},
+    "training": {"IPython", "matplotlib"},
     "cli": {"rich"},
     "datasets": {"pandas"},
     "interop": {"torch", "keras", "onnx", "onnxruntime", "tensorflow"},

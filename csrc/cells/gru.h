@@ -8,21 +8,21 @@
  * dgx is (dz, dr, dn), dgh is (dz, dr, dm); the direct path to h_prev is dh∘z.
  */
 #define CELL gru
-#define CELL_SPEC                                                                                                      \
-    {.name = "gru",                                                                                                    \
-     .function = "gru",                                                                                                \
-     .layer = "GRU",                                                                                                   \
-     .summary = "Gated recurrent unit, reset after the product (Cho et al., 2014)",                                    \
-     .equations = "z, r = sigma(x_t · w_x + b[0] + h_{t-1} · w_h + b[1])\n"                                            \
-                  "n = phi(x_t · w_x + b[0] + r ∘ (h_{t-1} · w_h + b[1]))\n"                                           \
-                  "h_t = z ∘ h_{t-1} + (1 - z) ∘ n",                                                                   \
-     .activation = "tanh",                                                                                             \
-     .gates = 3,                                                                                                       \
-     .slots = 4,                                                                                                       \
-     .bias_rows = 2,                                                                                                   \
-     .gated = 1,                                                                                                       \
-     .candidate = 2,                                                                                                   \
-     .recurrent = FASTRNN_PRODUCT,                                                                                     \
+#define CELL_SPEC                                                                   \
+    {.name = "gru",                                                                 \
+     .function = "gru",                                                             \
+     .layer = "GRU",                                                                \
+     .summary = "Gated recurrent unit, reset after the product (Cho et al., 2014)", \
+     .equations = "z, r = sigma(x_t · w_x + b[0] + h_{t-1} · w_h + b[1])\n"         \
+                  "n = phi(x_t · w_x + b[0] + r ∘ (h_{t-1} · w_h + b[1]))\n"        \
+                  "h_t = z ∘ h_{t-1} + (1 - z) ∘ n",                                \
+     .activation = "tanh",                                                          \
+     .gates = 3,                                                                    \
+     .slots = 4,                                                                    \
+     .bias_rows = 2,                                                                \
+     .gated = 1,                                                                    \
+     .candidate = 2,                                                                \
+     .recurrent = FASTRNN_PRODUCT,                                                  \
      .norm = FASTRNN_NORMS_APART}
 
 #ifdef CELL_KERNELS

@@ -9,21 +9,21 @@
  * dgx is (dz, dr, dn), dgh is (dz, dr), dsecond is dn; the direct path to h_prev is dh∘z.
  */
 #define CELL gru_reset_before
-#define CELL_SPEC                                                                                                      \
-    {.name = "gru_reset_before",                                                                                       \
-     .function = "gru",                                                                                                \
-     .layer = "GRU",                                                                                                   \
-     .summary = "Gated recurrent unit, reset before the product (Cho et al., 2014)",                                   \
-     .equations = "z, r = sigma(x_t · w_x + h_{t-1} · w_h + b)\n"                                                      \
-                  "n = phi(x_t · w_x + (r ∘ h_{t-1}) · w_h + b)\n"                                                     \
-                  "h_t = z ∘ h_{t-1} + (1 - z) ∘ n",                                                                   \
-     .activation = "tanh",                                                                                             \
-     .gates = 3,                                                                                                       \
-     .slots = 3,                                                                                                       \
-     .bias_rows = 1,                                                                                                   \
-     .gated = 1,                                                                                                       \
-     .candidate = 2,                                                                                                   \
-     .recurrent = FASTRNN_PRODUCT,                                                                                     \
+#define CELL_SPEC                                                                    \
+    {.name = "gru_reset_before",                                                     \
+     .function = "gru",                                                              \
+     .layer = "GRU",                                                                 \
+     .summary = "Gated recurrent unit, reset before the product (Cho et al., 2014)", \
+     .equations = "z, r = sigma(x_t · w_x + h_{t-1} · w_h + b)\n"                    \
+                  "n = phi(x_t · w_x + (r ∘ h_{t-1}) · w_h + b)\n"                   \
+                  "h_t = z ∘ h_{t-1} + (1 - z) ∘ n",                                 \
+     .activation = "tanh",                                                           \
+     .gates = 3,                                                                     \
+     .slots = 3,                                                                     \
+     .bias_rows = 1,                                                                 \
+     .gated = 1,                                                                     \
+     .candidate = 2,                                                                 \
+     .recurrent = FASTRNN_PRODUCT,                                                   \
      .second = 1}
 
 #ifdef CELL_KERNELS

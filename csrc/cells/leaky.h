@@ -5,20 +5,20 @@
  * Backward, from dh:  dn = dh∘a through phi,   da = dh∘(n - h_prev);   the direct path to h_prev is dh∘(1 - a).
  */
 #define CELL leaky
-#define CELL_SPEC                                                                                                      \
-    {.name = "leaky",                                                                                                  \
-     .function = "leaky",                                                                                              \
-     .layer = "EchoState",                                                                                             \
-     .summary = "Leaky integrator (Jaeger, 2001)",                                                                     \
-     .equations = "h_t = (1 - leak) ∘ h_{t-1} + leak ∘ phi(x_t · w_x + h_{t-1} · w_h + b)",                            \
-     .activation = "tanh",                                                                                             \
-     .gates = 1,                                                                                                       \
-     .slots = 1,                                                                                                       \
-     .additive = 1,                                                                                                    \
-     .bias_rows = 1,                                                                                                   \
-     .recurrent = FASTRNN_PRODUCT,                                                                                     \
-     .norm = FASTRNN_NORM_OF_SUM,                                                                                      \
-     .unit_parameters = 1,                                                                                             \
+#define CELL_SPEC                                                                           \
+    {.name = "leaky",                                                                       \
+     .function = "leaky",                                                                   \
+     .layer = "EchoState",                                                                  \
+     .summary = "Leaky integrator (Jaeger, 2001)",                                          \
+     .equations = "h_t = (1 - leak) ∘ h_{t-1} + leak ∘ phi(x_t · w_x + h_{t-1} · w_h + b)", \
+     .activation = "tanh",                                                                  \
+     .gates = 1,                                                                            \
+     .slots = 1,                                                                            \
+     .additive = 1,                                                                         \
+     .bias_rows = 1,                                                                        \
+     .recurrent = FASTRNN_PRODUCT,                                                          \
+     .norm = FASTRNN_NORM_OF_SUM,                                                           \
+     .unit_parameters = 1,                                                                  \
      .unit_name = "leak"}
 
 #ifdef CELL_KERNELS

@@ -11,26 +11,26 @@
  * and each through its activation.  No direct path to h_prev.
  */
 #define CELL lstm
-#define CELL_SPEC                                                                                                      \
-    {.name = "lstm",                                                                                                   \
-     .function = "lstm",                                                                                               \
-     .layer = "LSTM",                                                                                                  \
-     .summary = "Long short-term memory (Hochreiter and Schmidhuber, 1997)",                                           \
-     .equations = "i, f, o = sigma(x_t · w_x + h_{t-1} · w_h + b)\n"                                                   \
-                  "g = phi(x_t · w_x + h_{t-1} · w_h + b)\n"                                                           \
-                  "c_t = f ∘ c_{t-1} + i ∘ g\n"                                                                        \
-                  "h_t = o ∘ phi(c_t)",                                                                                \
-     .activation = "tanh",                                                                                             \
-     .gates = 4,                                                                                                       \
-     .slots = 5,                                                                                                       \
-     .cell_state = 1,                                                                                                  \
-     .additive = 1,                                                                                                    \
-     .bias_rows = 1,                                                                                                   \
-     .gated = 1,                                                                                                       \
-     .candidate = 2,                                                                                                   \
-     .recurrent = FASTRNN_PRODUCT,                                                                                     \
-     .norm = FASTRNN_NORMS_APART,                                                                                      \
-     .unit_parameters = 3,                                                                                             \
+#define CELL_SPEC                                                            \
+    {.name = "lstm",                                                         \
+     .function = "lstm",                                                     \
+     .layer = "LSTM",                                                        \
+     .summary = "Long short-term memory (Hochreiter and Schmidhuber, 1997)", \
+     .equations = "i, f, o = sigma(x_t · w_x + h_{t-1} · w_h + b)\n"         \
+                  "g = phi(x_t · w_x + h_{t-1} · w_h + b)\n"                 \
+                  "c_t = f ∘ c_{t-1} + i ∘ g\n"                              \
+                  "h_t = o ∘ phi(c_t)",                                      \
+     .activation = "tanh",                                                   \
+     .gates = 4,                                                             \
+     .slots = 5,                                                             \
+     .cell_state = 1,                                                        \
+     .additive = 1,                                                          \
+     .bias_rows = 1,                                                         \
+     .gated = 1,                                                             \
+     .candidate = 2,                                                         \
+     .recurrent = FASTRNN_PRODUCT,                                           \
+     .norm = FASTRNN_NORMS_APART,                                            \
+     .unit_parameters = 3,                                                   \
      .unit_name = "peephole"}
 
 #ifdef CELL_KERNELS

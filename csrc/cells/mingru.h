@@ -5,21 +5,21 @@
  * Backward, from dh:  dz = dh∘(n - h_prev),   dn = dh∘z,   dh_prev = dh∘(1 - z).
  */
 #define CELL mingru
-#define CELL_SPEC                                                                                                      \
-    {.name = "mingru",                                                                                                 \
-     .function = "mingru",                                                                                             \
-     .layer = "MinGRU",                                                                                                \
-     .summary = "Minimal gated recurrent unit (Feng et al., 2024)",                                                    \
-     .equations = "z = sigma(x_t · w_x + b)\n"                                                                         \
-                  "n = phi(x_t · w_x + b)\n"                                                                           \
-                  "h_t = (1 - z) ∘ h_{t-1} + z ∘ n",                                                                   \
-     .activation = "linear",                                                                                           \
-     .gates = 2,                                                                                                       \
-     .slots = 2,                                                                                                       \
-     .additive = 1,                                                                                                    \
-     .bias_rows = 1,                                                                                                   \
-     .gated = 1,                                                                                                       \
-     .candidate = 1,                                                                                                   \
+#define CELL_SPEC                                                   \
+    {.name = "mingru",                                              \
+     .function = "mingru",                                          \
+     .layer = "MinGRU",                                             \
+     .summary = "Minimal gated recurrent unit (Feng et al., 2024)", \
+     .equations = "z = sigma(x_t · w_x + b)\n"                      \
+                  "n = phi(x_t · w_x + b)\n"                        \
+                  "h_t = (1 - z) ∘ h_{t-1} + z ∘ n",                \
+     .activation = "linear",                                        \
+     .gates = 2,                                                    \
+     .slots = 2,                                                    \
+     .additive = 1,                                                 \
+     .bias_rows = 1,                                                \
+     .gated = 1,                                                    \
+     .candidate = 1,                                                \
      .recurrent = FASTRNN_NOTHING}
 
 #ifdef CELL_KERNELS

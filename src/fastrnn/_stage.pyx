@@ -87,7 +87,8 @@ cdef class RecurrentStage(Stage):
         As `_engine.forward` takes them; masks that change by row or by time do not fit.
     """
 
-    def __cinit__(self, Py_ssize_t cell, Py_ssize_t batch, cnp.ndarray w_x, w_h, b, activation, recurrent, options=None):
+    def __cinit__(self, Py_ssize_t cell, Py_ssize_t batch, cnp.ndarray w_x, w_h, b, activation, recurrent,
+                  options=None):
         cdef Run *run = &self.run
         cdef Kept kept
         self.run = run_of(kernels_for(w_x), cell, w_x.shape[0], w_x.shape[1] // cell_at(cell).gates, w_x.itemsize,

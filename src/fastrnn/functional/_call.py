@@ -137,13 +137,13 @@ class Gradients(NamedTuple):
 
 def _named(cache: Cache, found: tuple[Any, ...]) -> Gradients:
     """The engine's result; parameters of single units get their name."""
-    *others, of_options = found
+    dx, dh, dc, dw_x, dw_h, db, of_options = found
     unit = of_options.pop("unit", None)
     spec = _engine.CELLS[cache.cell_name]
     if unit is not None and spec["recurrent"] == "product":
         unit = unit.sum() if cache.options.unit_is_number else unit.reshape(cache.options.unit.shape)
         of_options = {spec["unit_name"]: unit, **of_options}
-    return Gradients(*others, of_options)
+    return Gradients(dx, dh, dc, dw_x, dw_h, db, of_options)
 
 
 def backward(

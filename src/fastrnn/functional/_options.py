@@ -170,7 +170,7 @@ def checked(
         _positive("cell_clip", keywords),
         _check.boolean("coupled", keywords.get("coupled", False)),
         arguments.w_h if elementwise else _unit_parameters(spec, keywords, units, dtype),
-        np.ndim(keywords.get(spec["unit_name"])) == 0,
+        np.ndim(keywords.get(spec["unit_name"] or "", ())) == 0,
         arguments.w_proj,
         _norm(spec, keywords, units, dtype),
         _check.number("ln_epsilon", keywords.get("ln_epsilon", 1e-3), 0.0),
