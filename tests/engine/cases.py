@@ -45,9 +45,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES)
 instruction_sets = pytest.mark.parametrize("instruction_set", _engine.instruction_sets(), indirect=True)
 
 
-def in_turn(
-    name: str, values: Sequence[Any], each: int = 1, of: Sequence[Cell] = ENGINE_CELLS
-) -> pytest.MarkDecorator:
+def in_turn(name: str, values: Sequence[Any], each: int = 1, of: Sequence[Cell] = ENGINE_CELLS) -> pytest.MarkDecorator:
     """Parametrize with every cell x type x instruction set, each with the next few of the values, in rounds.
 
     No loop of the engine knows the type or the instruction set, so that not every value has to meet every one of them:

@@ -28,9 +28,7 @@ GATED = [cell for cell in ENGINE_CELLS if spec_of(cell)["gated"]]
 
 
 @in_turn("sizes", [(*shape, hidden) for shape in SHAPES for hidden in HIDDEN], each=11)
-def test_shapes(
-    cell: Cell, dtype: str, sizes: tuple[Any, ...], instruction_set: str, rng: np.random.Generator
-) -> None:
+def test_shapes(cell: Cell, dtype: str, sizes: tuple[Any, ...], instruction_set: str, rng: np.random.Generator) -> None:
     """Every shape and number of units with every cell."""
     batch, steps, inputs, hidden = sizes
     arguments = random_arguments(cell, rng, batch, steps, inputs, hidden, dtype)

@@ -157,9 +157,7 @@ def test_budgets(cell: Cell, rng: np.random.Generator) -> None:
     ],
     ids=["zero", "negative", "a float", "True", "False", "a word", "a list"],
 )
-def test_bad_budgets(
-    cell: Cell, memory: Any, error: type[Exception], message: str, rng: np.random.Generator
-) -> None:
+def test_bad_budgets(cell: Cell, memory: Any, error: type[Exception], message: str, rng: np.random.Generator) -> None:
     with pytest.raises(error, match=f"^memory: {message}$"):
         cell.forward(fastrnn, cell.arguments(rng, 2, 3, 4, 5), memory=memory)
 

@@ -135,29 +135,30 @@ def test_layer_norm_by_default(cell: Cell, dtype: str, instruction_set: str, rng
 # ---- finite differences ----------------------------------------------------------------------------------------------
 
 
+def with_gates(cell: Cell, arguments: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[dict[str, Array], Any]:
+    """All that a forward pass gives, the gates too, and its cache."""
+    y, cache = cell.forward(fastrnn, arguments, **options)
+    return {**outputs_of(cell, y, cache), "gates": cache.gates}, cache
+
+
 def gradient_along(
     cell: Cell, arguments: dict[str, Any], options: dict[str, Any], rng: np.random.Generator, eps: float = 1e-5
 ) -> list[tuple[str, float, float, float]]:
     """Of each variable: its name, the derivative of a loss along a random direction by the gradient and by differences,
     and the gradient's length."""
-    y, cache = cell.forward(fastrnn, arguments, **options)
-    outputs = outputs_of(cell, y, cache)
+    outputs, cache = with_gates(cell, arguments, options)
     upstream = upstream_of(outputs, rng)
     dy, others = upstream["dy"], {name: value for name, value in upstream.items() if name != "dy"}
     gradients = gradients_of(cell, cell.backward(fastrnn, dy, cache, **others))
     given = {**cell.options, **options}
     variables = {name[1:]: np.asarray({**given, **arguments}[name[1:]]) for name in gradients}
     assert variables.keys() == {
-        name
-        for name, value in {**arguments, **given}.items()
-        if value is not None and name in (*arguments, *LEARNED)
+        name for name, value in {**arguments, **given}.items() if value is not None and name in (*arguments, *LEARNED)
     }
 
     def loss(name: str, value: Array) -> float:
         changed = {**arguments, **options, name: value}
-        results = outputs_of(
-            cell, *cell.forward(fastrnn, {key: changed.pop(key) for key in arguments}, **changed)
-        )
+        results, _ = with_gates(cell, {key: changed.pop(key) for key in arguments}, changed)
         return sum(float(np.sum(upstream[f"d{key}"] * result)) for key, result in results.items())
 
     found = []

@@ -121,9 +121,7 @@ def test_a_row_alone_or_in_a_batch(instruction_set: str, call: tuple[Any, ...], 
     def of_the_row(values: dict[str, Any]) -> dict[str, Any]:
         return {n: value if n in PARAMETERS or value is None else value[rows] for n, value in values.items()}
 
-    alone, alone_gradients = run(
-        fastrnn, cell, of_the_row(arguments), of_the_row(upstream), **only_rows(options, rows)
-    )
+    alone, alone_gradients = run(fastrnn, cell, of_the_row(arguments), of_the_row(upstream), **only_rows(options, rows))
     assert_same_bits(alone, of_the_row(outputs))
     own = {"dx", *(f"d{state}0" for state in cell.states)}  # the batch sums into the others
     assert_same_bits({n: alone_gradients[n] for n in own}, of_the_row({n: gradients[n] for n in own}))

@@ -56,7 +56,7 @@ def forward(
     reverse, keep = _check.boolean("reverse", reverse), _check.boolean("keep_cache", keep_cache)
     threads, wants_y = _threads.threads_for(num_threads), not _check.boolean("last_only", last_only)
     h0, c0 = (*states.values(), None)[:2]
-    plain = not options and lengths is None and reset_mask is None and memory is None
+    plain = spec["recurrent"] == "product" and not options and lengths is None and reset_mask is None and memory is None
     if plain and _engine.fits(spec["index"], 2, x, h0, c0, w_x, w_h, b):
         single = x.ndim == 2
         return _engine.forward(
@@ -93,7 +93,8 @@ def step_forward(
     activations = _activations(activation, recurrent_activation)
     h_prev, c_prev = (*states.values(), None)[:2]
     checked = None
-    if not options and _engine.fits(spec["index"], 1, x_t, h_prev, c_prev, w_x, w_h, b):
+    plain = spec["recurrent"] == "product" and not options
+    if plain and _engine.fits(spec["index"], 1, x_t, h_prev, c_prev, w_x, w_h, b):
         x, single = x_t[..., None, :], x_t.ndim == 1
         x = x[None] if single else x
     else:
