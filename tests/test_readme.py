@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES_WITH_PYTHON = (
-    "README.md",
-    *(f"docs/{page}.md" for page in ("cells", "options", "masks_and_lengths", "custom_cells", "encoder_decoder", "convolutions")),
-)
+PAGES = "cells options masks_and_lengths custom_cells encoder_decoder convolutions long_sequences"
+PAGES_WITH_PYTHON = ("README.md", *(f"docs/{page}.md" for page in PAGES.split()))
 DOCUMENTS = (*PAGES_WITH_PYTHON, "CONTRIBUTING.md", "docs/performance.md")
 
 pytestmark = pytest.mark.skipif(

@@ -276,6 +276,7 @@ class Line:
     """A row of a table with its results."""
 
     row: Baseline | Network
+    epochs: int
     errors: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     torch: Run | None = None
@@ -287,7 +288,9 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """Where our median lies: "better" than the published range, "inside" it or "worse"."""
+        """Where our median lies: "better" than the published range, "inside" or "worse"; "" of a shorter training."""
+        if isinstance(self.row, Network) and self.epochs < EPOCHS:
+            return ""
         low, high = self.row.spread or (float(self.row.published),) * 2
         ours = round(median(self.errors), self.digits)
         return "better" if ours < low else "inside" if ours <= high else "worse"
@@ -330,9 +333,9 @@ HEADINGS = ["", "published", "Keras' range", "fastrnn", "range", "", "training"]
 TORCH_HEADINGS = ["PyTorch", "training"]
 
 
-def gathered(sections: Sequence[Section], runs: Iterable[Run]) -> dict[str, list[Line]]:
+def gathered(sections: Sequence[Section], runs: Iterable[Run], epochs: int) -> dict[str, list[Line]]:
     """The lines of each section's table."""
-    tables = {section.name: [Line(row) for row in section.rows] for section in sections}
+    tables = {section.name: [Line(row, epochs) for row in section.rows] for section in sections}
     for run in sorted(runs):
         line = tables[run.section][run.row]
         if run.by == "torch":
@@ -393,12 +396,12 @@ def positive(text: str) -> int:
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
     """The options that every script has."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="trainings of each network (default: 5)")
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="trainings of each network")
     parser.add_argument("--quick", action="store_true", help="one training of one epoch, to see how it goes")
     parser.add_argument("--peers", action="store_true", help="train each network by PyTorch, too, if it is installed")
     parser.add_argument(
-        "--jobs", type=positive, metavar="N", default=os.cpu_count() or 1, help="trainings at a time (default: CPUs)"
+        "--jobs", type=positive, metavar="N", default=fastrnn.get_num_threads(), help="trainings at a time"
     )
     parser.add_argument("--plain", action="store_true", help="tables in Markdown")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -420,7 +423,7 @@ def run(*sections: Section, arguments: argparse.Namespace | None = None) -> dict
     start = perf_counter()
     silent = arguments.json or not sys.stderr.isatty()
     watched = tqdm(performed(jobs, sections, arguments.jobs), total=len(jobs), unit="training", disable=silent)
-    tables = gathered(sections, watched)
+    tables = gathered(sections, watched, epochs)
     seconds = perf_counter() - start
     if arguments.json:
         facts = [
@@ -434,5 +437,6 @@ def run(*sections: Section, arguments: argparse.Namespace | None = None) -> dict
         rows = [line.cells(with_torch) for line in tables[section.name]]
         show(section.title, headings, rows, arguments.plain)
     often = "once" if seeds == 1 else f"from {seeds} seeds (median)"
-    print(f"each network trained {often} for {epochs} epochs on one thread, in {seconds:.0f} s")
+    length = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    print(f"each network trained {often} for {length} on one thread; all in {seconds:.0f} s")
     return tables

@@ -45,7 +45,6 @@ cdef Run run_of(const fastrnn_kernels *kernels, Py_ssize_t cell, Py_ssize_t inpu
     run.first_wide = run.first * run.cell_state
     if run.norm:
         run.norm_wide = run.wide if run.cell.norm == FASTRNN_NORMS_APART else run.cell_state
-    run.apart = not run.cell.additive or (run.norm and run.cell.norm == FASTRNN_NORMS_APART)
     run.whole_rows = (run.norm or run.projected or run.masks_h or run.zones_h or run.zones_c or run.cell.second > 0)
     return run
 
@@ -175,6 +174,8 @@ cdef class Cache:
         if self.all_c is None and self.cell_name and self.run.cell.cell_state:
             if self.memory is None:
                 raise ValueError("cache: expected one kept for a backward pass to hold every c_t, got an inference's")
+            if self.schedule.plan.reset != NULL:
+                raise ValueError("cache: expected one of a call without last_only to hold every c_t")
             self.all_c = self.collect_c()
         return self.all_c
 

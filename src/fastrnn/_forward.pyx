@@ -247,7 +247,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, w_h, b, act
     if wants_y:
         y = np.zeros(shape, x.dtype) if schedule.ragged else np.empty(shape, x.dtype)
     all_c = None
-    if has_c and keep and (reset_mask is not None or checkpoints is not None):
+    if has_c and keep and wants_y and (reset_mask is not None or checkpoints is not None):
         all_c = np.zeros((batch, time, run.units), x.dtype)
     h_n = np.empty((batch, run.outputs), x.dtype)
     c_n = np.empty((batch, run.units), x.dtype) if has_c else None
