@@ -111,7 +111,7 @@ cdef void normalised_products(const Run *run, const Weights *weights, const fast
 cdef void mix(const Run *run, const Step *step, const char *share, bint varies, Py_ssize_t columns, Py_ssize_t padded,
               const char *before, char *state, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
     """state = m∘before + (1 - m)∘state"""
-    cdef char *own = step.scratch.share + first * padded * run.size
+    cdef char *own = step.scratch.share + first * max(run.state, run.cell_state)
     if varies:
         gather(run, own, padded, share, columns, step.origin + first, step.shift, rows)
         share = own
