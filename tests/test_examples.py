@@ -24,13 +24,10 @@ SHORT = {  # arguments that make a script quick
     "forecast_co2.py": ["--seeds", "1"],
     "forecast_intervals.py": ["--epochs", "1"],
     "four_kinds.py": ["--quick"],
-<<<<<<< HEAD
     "recurrent_policy.py": ["--quick"],
     "to_c.py": ["--epochs", "1", "--directory", "."],
-=======
     "long_sequences.py": ["--quick"],
     "short_memory.py": ["--quick"],
->>>>>>> main
 }
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are part of the sources alone")
@@ -130,17 +127,14 @@ def test_four_kinds_beat_their_baselines(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-<<<<<<< HEAD
 def test_recurrent_policy_remembers(tmp_path: Path) -> None:
     """With its memory the policy answers nearly always right, without it by chance."""
     lines = run_example("recurrent_policy.py", directory=tmp_path).splitlines()
     without, right = (float(line.rpartition(": ")[2].rstrip("%")) for line in lines[-2:])
     assert right >= 95.0 and without < 35.0
-=======
 def test_a_million_steps_train_within_a_gigabyte(tmp_path: Path) -> None:
     """The losses of three updates and the peak memory, as the example prints them in its last columns."""
     sparing, *_ = run_example("long_sequences.py", "--million", directory=tmp_path).splitlines()[2:]
     *_, megabytes, first, second, third = sparing.split()
     assert sparing.split()[0] == "memory='sqrt'" and float(megabytes) < 1000
     assert float(first) > float(second) > float(third)
->>>>>>> main

@@ -51,15 +51,9 @@ cdef void input_product(const Run *run, const Weights *weights, const Kept *at, 
         panel_product(run, x, x_stride, run.inputs, weights.w_x, &weights.narrow_x, gates, run.padded, weights.b, 0,
                       at.gates, slots, rows)
         return
-<<<<<<< HEAD
     panel_product(run, x, x_stride, run.inputs, weights.w_x, &weights.narrow_x, gates, run.padded, weights.zeros, 0,
                   at.x_hat, gates, rows)
-    normalise(run, gates, at.x_hat, at.x_hat, at.x_scale, rows)
-    scale(run, gates, slots, at.x_hat, weights.x_gain, weights.b, at.gates, False, rows)
-=======
-    panel_product(run, x, x_stride, run.inputs, weights.w_x, gates, run.padded, weights.zeros, 0, at.x_hat, gates, rows)
     normalise(run, gates, at.x_hat, at.x_hat, at.x_scale, weights.x_gain, weights.b, at.gates, slots, False, rows)
->>>>>>> main
 
 
 # ---- layer norm ------------------------------------------------------------------------------------------------------
@@ -80,30 +74,16 @@ cdef void normalised_products(const Run *run, const Weights *weights, const fast
     cdef bint additive = run.cell.additive
     if run.cell.norm == FASTRNN_NORMS_APART:
         # LN(input·w_h)∘gain, added to the gates or, with the recurrent bias, beside them
-<<<<<<< HEAD
         panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, &weights.narrow_h, gates, run.padded,
                       weights.zeros, 0, <char *>h_hat, gates, f.rows)
-        normalise(run, gates, h_hat, <char *>h_hat, <char *>scales, f.rows)
-        scale(run, gates, slots if additive else gates, h_hat, weights.h_gain, weights.b_h,
-              <char *>(f.gates if additive else f.products), additive, f.rows)
-    else:
-        # LN(x·w_x + input·w_h + b)∘gain + bias
-        panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, &weights.narrow_h, gates, run.padded,
-                      <char *>f.gates, slots * run.padded, <char *>f.gates, slots, f.rows)
-        normalise(run, gates, <char *>f.gates, <char *>h_hat, <char *>scales, f.rows)
-        scale(run, gates, slots, h_hat, weights.h_gain, weights.h_add, <char *>f.gates, False, f.rows)
-=======
-        panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, gates, run.padded, weights.zeros, 0,
-                      <char *>h_hat, gates, f.rows)
         normalise(run, gates, h_hat, <char *>h_hat, <char *>scales, weights.h_gain, weights.b_h,
                   <char *>(f.gates if additive else f.products), slots if additive else gates, additive, f.rows)
     else:
         # LN(x·w_x + input·w_h + b)∘gain + bias
-        panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, gates, run.padded, <char *>f.gates,
-                      slots * run.padded, <char *>f.gates, slots, f.rows)
+        panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, &weights.narrow_h, gates, run.padded,
+                      <char *>f.gates, slots * run.padded, <char *>f.gates, slots, f.rows)
         normalise(run, gates, <char *>f.gates, <char *>h_hat, <char *>scales, weights.h_gain, weights.h_add,
                   <char *>f.gates, slots, False, f.rows)
->>>>>>> main
 
 
 # ---- zoneout ---------------------------------------------------------------------------------------------------------
@@ -136,13 +116,9 @@ cdef void step_forward(const Run *run, const Step *step, Py_ssize_t first, Py_ss
     f.first, f.last = unit // run.kernels.width, end // run.kernels.width
     f.h_prev, f.c_prev, f.input = at.h + first * state, at.c + first * cell, at.input + first * state
     f.depth, f.input_stride = run.outputs, run.padded_outputs
-<<<<<<< HEAD
-    f.w_h, f.w_second, f.b_h, f.unit = w.w_h, w.w_second, w.b_h, w.unit
+    f.w_h, f.b_h, f.unit = w.w_h, w.b_h, w.unit
     f.narrow_h = &w.narrow_h if run.format else NULL
     f.narrow_second = &w.narrow_second if run.format else NULL
-=======
-    f.w_h, f.b_h, f.unit = w.w_h, w.b_h, w.unit
->>>>>>> main
     f.products, f.gates = step.scratch.products + first * run.wide, at.gates + first * run.kept
     f.h, f.c = h, c
     if not run.whole_rows:

@@ -44,49 +44,34 @@ cdef void blocks_of(const Run *run, const char *row, int gates, char *blocks) no
         run.kernels.to_blocks(row, blocks, run.units, gates, gates)
 
 
-<<<<<<< HEAD
-cdef char *bind_packed(const Run *run, Bound bound, array, Py_ssize_t units, int first, int gates, bint inference,
-                       fastrnn_narrow *narrow):
-    """The panels of a part of a matrix, narrow ones if the run wants them; an inference looks whether they were packed
-    before."""
-    cdef fastrnn_pack part = matrix_part(run, array, units, first, gates)
-    cdef Packed kept
-    cdef Memory memory
-    if inference and not run.format:
-        kept = packed_weights(run.kernels, array, &part, run.size)
-        bound.held.append(kept)
-        return kept.panels
-    memory = take(packed_size(run, &part))
-    part.packed = memory.data
-    with nogil:
-        run.kernels.pack(&part)
-    if run.format:
-        memory = narrowed(run, &part, narrow)
-    bound.held.append(memory)
-    return memory.data
-=======
-cdef struct Place:  # a part of a user's matrix, and where its panels are to be pointed to from
+cdef struct Place:  # a part of a user's matrix, where its panels are to be pointed to from, and how they are stored
     fastrnn_pack part
     char **panels
+    fastrnn_narrow *narrow
+
+
+cdef Place place_of(fastrnn_pack part, char **panels, fastrnn_narrow *narrow) noexcept:
+    cdef Place place
+    place.part, place.panels, place.narrow = part, panels, narrow
+    return place
 
 
 cdef int packed_parts(const Run *run, cnp.ndarray w_x, w_h, options, Weights *weights, Place *places):
     """What a call multiplies by; returns how many there are."""
     cdef int count = 1
-    places[0].part, places[0].panels = matrix_part(run, w_x, run.units, 0, run.cell.gates), &weights.w_x
+    places[0] = place_of(matrix_part(run, w_x, run.units, 0, run.cell.gates), &weights.w_x, &weights.narrow_x)
     if run.cell.recurrent == FASTRNN_PRODUCT:
-        places[count].part, places[count].panels = matrix_part(run, w_h, run.units, 0, run.first), &weights.w_h
+        places[count] = place_of(matrix_part(run, w_h, run.units, 0, run.first), &weights.w_h, &weights.narrow_h)
         count += 1
     if run.cell.second:
-        places[count].part = matrix_part(run, w_h, run.units, run.first, run.cell.second)
-        places[count].panels = &weights.w_second
+        places[count] = place_of(matrix_part(run, w_h, run.units, run.first, run.cell.second), &weights.w_second,
+                                 &weights.narrow_second)
         count += 1
     if run.projected:
-        places[count].part = matrix_part(run, options.w_proj, run.outputs, 0, 1)
-        places[count].panels = &weights.w_proj
+        places[count] = place_of(matrix_part(run, options.w_proj, run.outputs, 0, 1), &weights.w_proj,
+                                 &weights.narrow_proj)
         count += 1
     return count
->>>>>>> main
 
 
 cdef int format_of(name, matrices) except -1:
@@ -137,6 +122,7 @@ cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint f
     cdef char *bias = data_of(b)
     cdef char *data
     cdef Packed packed
+    cdef Memory memory
     bound.held = bind_parameters(run, options, weights)
     if not few:
         count = packed_parts(run, w_x, w_h, options, weights, places)
@@ -155,6 +141,9 @@ cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint f
         else:
             places[i].part.packed = places[i].panels[0] = data + at[i]
             run.kernels.pack(&places[i].part)
+            if run.format:
+                memory = narrowed(run, &places[i].part, places[i].narrow)
+                bound.held, places[i].panels[0] = (bound.held, memory), memory.data
     if few:
         memset(weights.b, 0, run.wide)
         memset(weights.b_h, 0, run.wide)
@@ -165,16 +154,6 @@ cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint f
     else:
         blocks_of(run, bias, gates, weights.b)
         blocks_of(run, bias + row if bias != NULL and run.cell.bias_rows == 2 else NULL, gates, weights.b_h)
-<<<<<<< HEAD
-        weights.w_x = bind_packed(run, bound, w_x, run.units, 0, gates, inference, &weights.narrow_x)
-        if run.cell.recurrent == FASTRNN_PRODUCT:
-            weights.w_h = bind_packed(run, bound, w_h, run.units, 0, run.first, inference, &weights.narrow_h)
-        if run.cell.second:
-            weights.w_second = bind_packed(run, bound, w_h, run.units, run.first, run.cell.second, inference, &weights.narrow_second)
-        if run.projected:
-            weights.w_proj = bind_packed(run, bound, options.w_proj, run.outputs, 0, 1, inference, &weights.narrow_proj)
-=======
->>>>>>> main
     if run.whole_rows:
         memset(weights.zeros, 0, wide)
     return bound
