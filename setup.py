@@ -40,8 +40,8 @@ if platform.machine() in ("x86_64", "AMD64"):
 
 
 MODULES = [
-    "_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_step", "_weights", "_engine", "_stage",
-    "_convolution",
+    "_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_step", "_weights", "_engine",
+    "_convolution", "_normalization", "_changes", "_stage", "_recurrent_stage", "_layer_stages", "_session",
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ PACKAGE = Path(fastrnn.__file__).parent
 SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for path in PACKAGE.rglob(pattern))
 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
-ANYONE = {"_version", "_check"}
+ANYONE = {"_version", "_check", "_changes"}
 ENGINE = {
     "_engine", "_stage", "_step", "_weights", "_convolution", "_packing", "_share", "_cache", "_kernels", "_schedule",
     "_memory",

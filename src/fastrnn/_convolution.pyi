@@ -23,8 +23,8 @@ def forward(
     dilation: int = 1,
     left: int = 0,
     groups: int = 1,
-    activation: int = 0,
+    activation: tuple[int, float, float] = ...,
     single_instance: bool = False,
     num_threads: int = 1,
 ) -> tuple[np.ndarray, Cache]: ...
-def backward(cache: Cache, dy: np.ndarray, num_threads: int = 1) -> tuple[Any, Any, Any]: ...
+def backward(cache: Cache, dy: np.ndarray, num_threads: int = 1, needs_dx: bool = True) -> tuple[Any, Any, Any]: ...

@@ -5,8 +5,10 @@ cimport numpy as cnp
 cdef extern from "fastrnn.h" nogil:
     enum:
         FASTRNN_LINEAR
-        FASTRNN_ACTIVATIONS
+        FASTRNN_TANH
         FASTRNN_SIGMOID
+        FASTRNN_RELU
+        FASTRNN_ACTIVATIONS
 
     ctypedef struct fastrnn_activation:
         int kind
