@@ -10,7 +10,6 @@ from libc.string cimport memset
 
 from ._changes cimport changes
 from ._layer_stages cimport PythonStage
-from ._memory cimport Memory, take
 from ._schedule cimport data_of
 from ._stage cimport CLASSES, FLOAT64, Stage, cast_rows, copy_rows, size_of
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fastrnn import _check
+from fastrnn import _check, _engine
 from fastrnn._layer_stages import (
     ActivationStage,
     ConvolutionStage,
@@ -167,7 +167,9 @@ class Session(Loop):
         self.model, self.batch = model, batch
         plan = _Plan(batch)
         stage = plan.whole(model)
-        super().__init__(stage, plan.bindings, plan.stateful.values(), plan.python_stages, plan.first_class, plan.classes)
+        super().__init__(
+            stage, plan.bindings, plan.stateful.values(), plan.python_stages, plan.first_class, plan.classes
+        )
         self._names = tuple(plan.stateful)
 
     def __repr__(self) -> str:
@@ -578,10 +580,8 @@ class _Plan:
             weights, _, options = _call.step_binding(layer.cell_name, *layer.step_arguments())
             return (*weights, options, _learned(layer))
 
-        from fastrnn._engine import CELLS
-
         _, activations, _ = _call.step_binding(layer.cell_name, *layer.step_arguments())
-        index = CELLS[layer.cell_name]["index"]
+        index = _engine.CELLS[layer.cell_name]["index"]
         stage = self.bound(
             lambda batch, w_x, w_h, b, options, initial: RecurrentStage(
                 index, batch, w_x, w_h, b, *activations, options, initial

@@ -1,4 +1,4 @@
-"""What the layers without time need: products and norms of rows, with the bits that a row has alone and in any batch."""
+"""Products and norms of rows, for the layers without time: a row has the same bits alone and in any batch."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def dense_forward(x: Array, w: Array, b: Array | None, activation: tuple[int, fl
 
 def dense_backward(dout: Array, cache: Any, needs_dx: bool) -> tuple[Array | None, Array, Array | None]:
     """dx (N, I), None unless it is needed, dw (I, F) and db (F,) from dout (N, F)."""
-    if not len(dout):
-        db = np.zeros(cache.w.shape[2], dout.dtype) if cache.has_bias else None
-        return np.zeros(cache.x.shape[1:], dout.dtype) if needs_dx else None, np.zeros(cache.w.shape[1:], dout.dtype), db
-    dx, dw, db = _convolution.backward(cache, dout[None], cache.num_threads, needs_dx)
-    return dx[0] if needs_dx else None, dw[0], db
+    if len(dout):
+        dx, dw, db = _convolution.backward(cache, dout[None], cache.num_threads, needs_dx)
+        return dx[0] if needs_dx else None, dw[0], db
+    (_, *x_shape), (_, *w_shape) = cache.x.shape, cache.w.shape
+    db = np.zeros(w_shape[1], dout.dtype) if cache.has_bias else None
+    return np.zeros(x_shape, dout.dtype) if needs_dx else None, np.zeros(w_shape, dout.dtype), db

@@ -126,9 +126,7 @@ class Dense(Layer):
         """The gradients by the parameters alone."""
         return self._back(dout, cache, needs_dx=False)[1]
 
-    def _back(
-        self, dout: Any, cache: _DenseCache, needs_dx: bool
-    ) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    def _back(self, dout: Any, cache: _DenseCache, needs_dx: bool) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """dx (N, I), None unless it is needed, and the gradients by the parameters."""
         rows = self._array("dout", dout, cache.out_shape).reshape(-1, self.units)
         dx, dw, db = _rows.dense_backward(rows, cache.inner, needs_dx)

@@ -236,7 +236,8 @@ class WaveNet(Layer):
         seed = seed if self.seed is None else self.seed
         if not isinstance(seed, np.random.SeedSequence):
             seed = np.random.SeedSequence(seed)
-        for i, (layer, size) in enumerate(zip(self.convolutions().values(), self._input_sizes(input_size), strict=True)):
+        layers = self.convolutions().values()
+        for i, (layer, size) in enumerate(zip(layers, self._input_sizes(input_size), strict=True)):
             layer.build(size, np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i)))
         self.input_size = self._first.input_size
 
