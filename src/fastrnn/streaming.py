@@ -331,8 +331,8 @@ class Session(Loop):
         if self.takes_classes or self.stage.inputs != self.stage.outputs:
             takes = "class numbers" if self.takes_classes else f"{self.stage.inputs} values"
             raise ValueError(
-                f"feedback: the model takes {takes} and gives {self.stage.outputs} values: expected a function that makes "
-                "an input of an output, or a sampler"
+                f"feedback: the model takes {takes} and gives {self.stage.outputs} values: expected a function that "
+                "makes an input of an output, or a sampler"
             )
         x = _check.as_float_array("first", first, self.stage.dtype_in, (1, 2))
         size = self.stage.inputs
@@ -476,8 +476,8 @@ class _Plan:
     def stage(self, layer: Layer, prefix: str, inputs: int, dtype: np.dtype) -> Stage | None:
         """The stage of a layer for inputs of a size and type; None for a layer that does nothing at inference."""
         raise ValueError(
-            f"{layer!r} cannot stream: it does not make one output of every step from that step and those before; leave "
-            "it out, or run whole sequences through the model"
+            f"{layer!r} cannot stream: it does not make one output of every step from that step and those before; "
+            "leave it out, or run whole sequences through the model"
         )
 
     @stage.register(Dropout)
@@ -532,8 +532,8 @@ class _Plan:
     def _(self, layer: Conv1D, prefix: str, inputs: int, dtype: np.dtype) -> Stage:
         if layer.span > 1 and layer.padding != "causal":
             raise ValueError(
-                f"{layer!r} cannot stream: with padding={layer.padding!r} an output does not belong to the step it comes "
-                "at; use padding='causal'"
+                f"{layer!r} cannot stream: with padding={layer.padding!r} an output sees later steps than its own; use "
+                "padding='causal'"
             )
         if layer.strides > 1:
             raise ValueError(f"{layer!r} cannot stream: it does not give an output at every step; use strides=1")
@@ -639,6 +639,7 @@ class _PythonCell:
 
     def __init__(self, layer: Recurrent, batch: int) -> None:
         self._layer, self._batch = layer, batch
+        self.state: Arrays = ()
         self.reset()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -654,7 +655,7 @@ class _PythonCell:
             for new, old in zip(fresh, self.state, strict=True):
                 kept = np.setdiff1d(np.arange(self._batch), rows)
                 new[kept] = old[kept]
-        self.state: Arrays = tuple(fresh)
+        self.state = tuple(fresh)
 
 
 def _learned(layer: Recurrent) -> Arrays | None:

@@ -1,4 +1,4 @@
-"""A cell bound for stepping: the bits of the step functions, weights of its own until others are bound, clear errors."""
+"""A cell bound for stepping: the bits of the step functions, the weights of the last binding, clear errors."""
 
 from __future__ import annotations
 
