@@ -34,8 +34,8 @@ format:  ## put Python and C files into form
 
 annotate:  ## build/annotate/*.html: yellow lines touch Python, none may stand in a time loop
 	mkdir -p build/annotate
-	cd build/annotate && cython --annotate -3 -I ../../src ../../src/fastrnn/_engine.pyx -o _engine.c
-	@echo "open build/annotate/_engine.html"
+	cd build/annotate && for m in _forward _backward _step; do cython --annotate -3 -I ../../src ../../src/fastrnn/$$m.pyx -o $$m.c; done
+	@echo "open build/annotate/*.html"
 
 sanitize:  ## the C kernels alone under AddressSanitizer and UBSan, every instruction set of this machine
 	tests/c/run.sh

@@ -33,7 +33,8 @@
 #define D_DEGREE 5
 static const REAL FN(l)[L_DEGREE + 1] = {0x1.555502p-1f, 0x1.99d208p-2f, 0x1.1ebd0cp-2f, 0x1.1ed7c4p-2f};
 static const REAL FN(d_above)[D_DEGREE] = {0x1.cp+1f, 0x1.1c0a6cp+1f, 0x1.78989ep-1f, 0x1.0fc676p-3f, 0x1.6d9b58p-7f};
-static const REAL FN(d_below)[D_DEGREE + 1] = {0x1.cp+0f, 0x1.e812bcp+0f, 0x1.fe73bcp-1f, 0x1.3523cp-2f, 0x1.b1dabp-5f, 0x1.23afbep-8f};
+static const REAL FN(d_below)[D_DEGREE + 1] = {0x1.cp+0f,     0x1.e812bcp+0f, 0x1.fe73bcp-1f,
+                                               0x1.3523cp-2f, 0x1.b1dabp-5f,  0x1.23afbep-8f};
 #else
 #define HIGH_BITS ~0x7FFFFFF
 #define SOFTSIGN_LIMIT 0x1p55

@@ -60,7 +60,7 @@ extern const fastrnn_activation_spec fastrnn_activation_specs[FASTRNN_ACTIVATION
 
 /* ---- cells: what the engine, Python and the tests have to know of one -------------------------------------------- */
 
-enum { FASTRNN_PRODUCT, FASTRNN_ELEMENTWISE, FASTRNN_NOTHING };    /* what meets h_prev: h_prev·w_h, h_prev∘w_h, nothing */
+enum { FASTRNN_PRODUCT, FASTRNN_ELEMENTWISE, FASTRNN_NOTHING }; /* what meets h_prev: h_prev·w_h, h_prev∘w_h, nothing */
 enum { FASTRNN_NO_NORM, FASTRNN_NORM_OF_SUM, FASTRNN_NORMS_APART }; /* layer norm of the sum of products, or of each */
 
 typedef struct {
@@ -69,16 +69,17 @@ typedef struct {
     const char *layer;    /* public: the layer's class */
     const char *summary, *equations;
     const char *activation; /* unless given */
-    int gates;           /* G: columns of w_x and w_h for each unit */
-    int slots;           /* S >= G: values of each unit that the forward step leaves for the backward step */
-    int cell_state;      /* 1: a cell state c is carried beside h */
-    int additive;        /* 1: the gates see x·w_x + h_prev·w_h + b only; 0: they see the two products apart */
-    int bias_rows;       /* 1: b is (G*H,); 2: (2, G*H), the second row beside h_prev·w_h */
-    int gated;           /* 1: has a recurrent activation beside the activation */
-    int recurrent;       /* FASTRNN_PRODUCT ... */
-    int second;          /* the last gates, whose product has to wait for the others: it takes what these make of h_prev */
-    int norm;            /* FASTRNN_NO_NORM ... */
-    int unit_parameters; /* U: parameters of each unit by itself */
+    int gates;              /* G: columns of w_x and w_h for each unit */
+    int slots;              /* S >= G: values of each unit that the forward step leaves for the backward step */
+    int cell_state;         /* 1: a cell state c is carried beside h */
+    int additive;           /* 1: the gates see x·w_x + h_prev·w_h + b only; 0: they see the two products apart */
+    int bias_rows;          /* 1: b is (G*H,); 2: (2, G*H), the second row beside h_prev·w_h */
+    int gated;              /* 1: has a recurrent activation beside the activation */
+    int candidate;          /* the gate that goes through the activation, all others go through the recurrent one */
+    int recurrent;          /* FASTRNN_PRODUCT ... */
+    int second; /* the last gates, whose product has to wait for the others: it takes what these make of h_prev */
+    int norm;   /* FASTRNN_NO_NORM ... */
+    int unit_parameters;   /* U: parameters of each unit by itself */
     const char *unit_name; /* their name; optional for cells with a product */
 } fastrnn_cell;
 
@@ -136,20 +137,20 @@ typedef struct {
     fastrnn_size first, last; /* the blocks of units to compute: whole panels; all of them without w_h */
     int part;
     const fastrnn_options *options;
-    const void *unit;   /* (U*Hp,), or NULL */
-    const void *input;  /* (rows, input_stride): h_prev on its way into the product; masks and projections differ */
+    const void *unit;  /* (U*Hp,), or NULL */
+    const void *input; /* (rows, input_stride): h_prev on its way into the product; masks and projections differ */
     fastrnn_size depth, input_stride;
-    const void *h_prev; /* (rows, Hp) */
-    const void *c_prev; /* (rows, Hp) */
-    const void *w_h;    /* packed (depth, (G - second)*Hp); NULL: the product is there, in `products` or in `gates` */
+    const void *h_prev;   /* (rows, Hp) */
+    const void *c_prev;   /* (rows, Hp) */
+    const void *w_h;      /* packed (depth, (G - second)*Hp); NULL: the product is there, in `products` or in `gates` */
     const void *w_second; /* packed (Hp, second*Hp) */
-    const void *b_h;    /* (G*Hp,), cells that are not additive */
-    void *products;     /* (rows, G*Hp): b_h + h_prev·w_h, cells that are not additive */
-    void *second;       /* (rows, Hp): what the second product takes */
-    const void *shown;  /* (rows, Hp): what h sees of the cell state, the output part */
-    void *gates;        /* (rows, S*Hp) */
-    void *h;            /* (rows, Hp) */
-    void *c;            /* (rows, Hp) */
+    const void *b_h;      /* (G*Hp,), cells that are not additive */
+    void *products;       /* (rows, G*Hp): b_h + h_prev·w_h, cells that are not additive */
+    void *second;         /* (rows, Hp): what the second product takes */
+    const void *shown;    /* (rows, Hp): what h sees of the cell state, the output part */
+    void *gates;          /* (rows, S*Hp) */
+    void *h;              /* (rows, Hp) */
+    void *c;              /* (rows, Hp) */
 } fastrnn_forward;
 
 /* The gates' part of one step backward.  On entry dh, dc are the gradients by this step's states; on exit dc is that by
@@ -159,23 +160,24 @@ typedef struct {
     fastrnn_size first, last; /* the blocks of units to compute */
     int part;
     const fastrnn_options *options;
-    const void *unit;   /* (U*Hp,), or NULL */
-    const void *gates;  /* (rows, S*Hp), as the forward step left them */
-    const void *input;  /* (rows, input_stride), as in the forward step */
+    const void *unit;  /* (U*Hp,), or NULL */
+    const void *gates; /* (rows, S*Hp), as the forward step left them */
+    const void *input; /* (rows, input_stride), as in the forward step */
     fastrnn_size input_stride;
-    const void *h_prev; /* (rows, Hp) */
-    const void *c_prev; /* (rows, Hp) */
+    const void *h_prev;   /* (rows, Hp) */
+    const void *c_prev;   /* (rows, Hp) */
     const void *w_second; /* packed transpose (second*Hp, Hp) */
-    const void *zeros;  /* (Hp,) */
-    void *dh;           /* (rows, Hp) */
-    void *dc;           /* (rows, Hp) */
-    void *dshown;       /* (rows, Hp): the parts' gradient by `shown`, or by c through it; NULL for the whole step */
-    void *dinput;       /* (rows, Hp): gains the gradient by `input` that does not go through w_h; may be dh */
-    void *dgx;          /* (rows, G*Hp): gradient by x·w_x + b */
-    void *dgh;          /* (rows, (G - second)*Hp): gradient by h_prev·w_h (+ b_h); additive cells: the same as dgx */
-    void *dsecond;      /* (rows, second*Hp): gradient by the second product */
-    void *second;       /* (rows, Hp): what the second product took */
-    void *dunit;        /* (rows, dunit_stride), U*Hp of each: gradient by the units' parameters */
+    const void *zeros;    /* (Hp,) */
+    void *dh;             /* (rows, Hp) */
+    void *dc;             /* (rows, Hp) */
+    void *dshown;         /* (rows, Hp): the parts' gradient by `shown`, or by c through it; NULL for the whole step */
+    const void *dgates;   /* (rows, G*Hp): gradient by the gates themselves, or NULL */
+    void *dinput;         /* (rows, Hp): gains the gradient by `input` that does not go through w_h; may be dh */
+    void *dgx;            /* (rows, G*Hp): gradient by x·w_x + b */
+    void *dgh;            /* (rows, (G - second)*Hp): gradient by h_prev·w_h (+ b_h); additive cells: the same as dgx */
+    void *dsecond;        /* (rows, second*Hp): gradient by the second product */
+    void *second;         /* (rows, Hp): what the second product took */
+    void *dunit;          /* (rows, dunit_stride), U*Hp of each: gradient by the units' parameters */
     fastrnn_size dunit_stride;
 } fastrnn_backward;
 
@@ -193,7 +195,7 @@ typedef struct {
 typedef struct {
     fastrnn_size rows, units;
     int gates, slots;
-    int accumulate;   /* 1: out itself is what the product is added to */
+    int accumulate; /* 1: out itself is what the product is added to */
     const void *hat;
     const void *gain; /* (gates*Hp,) */
     const void *add;  /* (gates*Hp,), or NULL */

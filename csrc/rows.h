@@ -1,7 +1,6 @@
 /* What options do to rows, whatever the cell: layer norm, masks, mixing of old and new states.
  *
- * A row's sums run over its vectors in order, and over the lanes of the last sum in order: they depend on nothing but
- * the row.
+ * The order of a row's sums follows from its length alone.
  */
 
 /* All lanes of the last block that belong to units. */
@@ -11,10 +10,21 @@ INLINE IVEC FN(inside)(fastrnn_size used) {
     return lanes;
 }
 
-INLINE REAL FN(sum_of_lanes)(VEC v) {
-    REAL sum = v[0];
-    for (fastrnn_size lane = 1; lane < W; lane++) sum += v[lane];
-    return sum;
+#define SUMS 4 /* that run side by side: one alone would wait for each of its additions */
+
+/* The sum of all lanes of all sums: halves onto halves. */
+INLINE REAL FN(total)(const VEC *sums) {
+    REAL lanes[W];
+    STORE(lanes, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+#pragma GCC unroll 4
+    for (fastrnn_size half = W / 2; half; half /= 2)
+        for (fastrnn_size lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+/* Vector j of a row, zero in the padding, which fills up the vectors from `whole` on. */
+INLINE VEC FN(true_values)(const REAL *v, fastrnn_size j, fastrnn_size whole, IVEC inside) {
+    return j < whole ? LOAD(v + j * W) : (VEC)(inside & (IVEC)LOAD(v + j * W));
 }
 
 INLINE REAL FN(one_over_root)(REAL x) {
@@ -25,7 +35,35 @@ INLINE REAL FN(one_over_root)(REAL x) {
 #endif
 }
 
-/* hat = (v - mean) / sqrt(variance + epsilon).  The variance is that of v - mean: no cancellation. */
+/* The mean of a row, and its scale 1 / sqrt(variance + epsilon).  The variance is that of v - mean: no cancellation. */
+INLINE REAL FN(mean_of)(const REAL *v, fastrnn_size vectors, fastrnn_size whole, IVEC inside, REAL count) {
+    VEC sums[SUMS] = {ALL(0), ALL(0), ALL(0), ALL(0)};
+    fastrnn_size j = 0;
+    for (; j + SUMS <= whole; j += SUMS)
+#pragma GCC unroll 4
+        for (int k = 0; k < SUMS; k++) sums[k] += LOAD(v + (j + k) * W);
+    for (; j < vectors; j++) sums[0] += FN(true_values)(v, j, whole, inside);
+    return FN(total)(sums) / count;
+}
+
+INLINE REAL FN(scale_of)(const REAL *v, VEC mean, fastrnn_size vectors, fastrnn_size whole, IVEC inside, REAL count,
+                         REAL epsilon) {
+    VEC squares[SUMS] = {ALL(0), ALL(0), ALL(0), ALL(0)};
+    fastrnn_size j = 0;
+    for (; j + SUMS <= whole; j += SUMS)
+#pragma GCC unroll 4
+        for (int k = 0; k < SUMS; k++) {
+            const VEC away = LOAD(v + (j + k) * W) - mean;
+            squares[k] += away * away;
+        }
+    for (; j < vectors; j++) {
+        const VEC away = LOAD(v + j * W) - mean, counted = j < whole ? away : (VEC)(inside & (IVEC)away);
+        squares[0] += counted * counted;
+    }
+    return FN(one_over_root)(FN(total)(squares) / count + epsilon);
+}
+
+/* hat = (v - mean)·scale */
 static void FN(norm)(const fastrnn_norm *p) {
     const fastrnn_size blocks = (p->units + W - 1) / W, vectors = blocks * p->gates;
     const fastrnn_size whole = p->units % W ? vectors - p->gates : vectors;
@@ -34,19 +72,8 @@ static void FN(norm)(const fastrnn_norm *p) {
     for (fastrnn_size r = 0; r < p->rows; r++) {
         const REAL *v = (const REAL *)p->v + r * vectors * W;
         REAL *hat = (REAL *)p->hat + r * vectors * W;
-        VEC sum = ALL(0), squares = ALL(0);
-        for (fastrnn_size j = 0; j < whole; j++) sum += LOAD(v + j * W);
-        for (fastrnn_size j = whole; j < vectors; j++) sum += (VEC)(inside & (IVEC)LOAD(v + j * W));
-        const VEC mean = ALL(FN(sum_of_lanes)(sum) / count);
-        for (fastrnn_size j = 0; j < whole; j++) {
-            const VEC away = LOAD(v + j * W) - mean;
-            squares += away * away;
-        }
-        for (fastrnn_size j = whole; j < vectors; j++) {
-            const VEC away = (VEC)(inside & (IVEC)(LOAD(v + j * W) - mean));
-            squares += away * away;
-        }
-        const REAL scale = FN(one_over_root)(FN(sum_of_lanes)(squares) / count + (REAL)p->epsilon);
+        const VEC mean = ALL(FN(mean_of)(v, vectors, whole, inside, count));
+        const REAL scale = FN(scale_of)(v, mean, vectors, whole, inside, count, (REAL)p->epsilon);
         for (fastrnn_size j = 0; j < whole; j++) STORE(hat + j * W, (LOAD(v + j * W) - mean) * ALL(scale));
         for (fastrnn_size j = whole; j < vectors; j++)
             STORE(hat + j * W, (VEC)(inside & (IVEC)((LOAD(v + j * W) - mean) * ALL(scale))));
@@ -78,18 +105,22 @@ static void FN(norm_back)(const fastrnn_norm_back *p) {
     for (fastrnn_size r = 0; r < p->rows; r++) {
         const REAL *hat = (const REAL *)p->hat + r * vectors * W, *d = (const REAL *)p->d + r * vectors * W;
         REAL *dv = (REAL *)p->dv + r * vectors * W, *dgain = (REAL *)p->dgain + r * p->extra_stride;
-        REAL *dadd = p->dadd ? (REAL *)p->dadd + r * p->extra_stride : NULL;
-        VEC sum = ALL(0), along = ALL(0);
-        for (fastrnn_size j = 0; j < vectors; j++) { /* hat and gain are zero in the padding, d may be anything finite */
-            const VEC dj = LOAD(d + j * W), hat_j = LOAD(hat + j * W), e = dj * LOAD(gain + j * W);
-            sum += e;
-            along += e * hat_j;
-            STORE(dgain + j * W, dj * hat_j);
-            if (dadd) STORE(dadd + j * W, dj);
-        }
+        VEC sums[SUMS] = {ALL(0), ALL(0), ALL(0), ALL(0)}, along[SUMS] = {ALL(0), ALL(0), ALL(0), ALL(0)};
+        fastrnn_size j = 0;
+        for (; j < vectors; j += SUMS) /* hat and gain are zero in the padding, d is finite there */
+#pragma GCC unroll 4
+            for (int k = 0; k < SUMS; k++)
+                if (j + k < vectors) {
+                    const VEC dj = LOAD(d + (j + k) * W), hat_j = LOAD(hat + (j + k) * W);
+                    const VEC e = dj * LOAD(gain + (j + k) * W);
+                    sums[k] += e;
+                    along[k] += e * hat_j;
+                    STORE(dgain + (j + k) * W, dj * hat_j);
+                }
+        if (p->dadd) memcpy((REAL *)p->dadd + r * p->extra_stride, d, (size_t)(vectors * W) * sizeof(REAL));
         const VEC scale = ALL(((const REAL *)p->scale)[r]);
-        const VEC mean = ALL(FN(sum_of_lanes)(sum) / count), mean_along = ALL(FN(sum_of_lanes)(along) / count);
-        for (fastrnn_size j = 0; j < vectors; j++) {
+        const VEC mean = ALL(FN(total)(sums) / count), mean_along = ALL(FN(total)(along) / count);
+        for (j = 0; j < vectors; j++) {
             const VEC e = LOAD(d + j * W) * LOAD(gain + j * W);
             const VEC v = scale * (e - mean - LOAD(hat + j * W) * mean_along);
             STORE(dv + j * W, j < whole ? v : (VEC)(inside & (IVEC)v));
@@ -97,23 +128,24 @@ static void FN(norm_back)(const fastrnn_norm_back *p) {
     }
 }
 
-/* ---- value by value: rows of n values, of any n ------------------------------------------------------------------- */
+/* ---- value by value: rows of n values, of any n -------------------------------------------------------------------
+ */
 
 /* The vectors of y, the last one perhaps in part: `body` sees `LOADED(p)` of any array and gives y through `RESULT`. */
-#define EACH_VECTOR(n, body)                                                                                           \
-    fastrnn_size i = 0;                                                                                                \
-    for (; i + W <= (n); i += W) {                                                                                     \
-        const fastrnn_size count = W;                                                                                  \
-        body                                                                                                           \
-    }                                                                                                                  \
-    if (i < (n)) {                                                                                                     \
-        const fastrnn_size count = (n) - i;                                                                            \
-        body                                                                                                           \
+#define EACH_VECTOR(n, body)                \
+    fastrnn_size i = 0;                     \
+    for (; i + W <= (n); i += W) {          \
+        const fastrnn_size count = W;       \
+        body                                \
+    }                                       \
+    if (i < (n)) {                          \
+        const fastrnn_size count = (n) - i; \
+        body                                \
     }
-#define PUT(p, v)                                                                                                      \
-    do {                                                                                                               \
-        if (count == W) STORE((REAL *)(p) + i, v);                                                                     \
-        else FN(store_part)((REAL *)(p) + i, v, count);                                                                \
+#define PUT(p, v)                                       \
+    do {                                                \
+        if (count == W) STORE((REAL *)(p) + i, v);      \
+        else FN(store_part)((REAL *)(p) + i, v, count); \
     } while (0)
 #define GET(p) (count == W ? LOAD((const REAL *)(p) + i) : FN(load_part)((const REAL *)(p) + i, count))
 
@@ -155,6 +187,7 @@ static void FN(activate_array_back)(const fastrnn_activation *phi, const void *k
     EACH_VECTOR(n, { PUT(dx, FN(activate_back)(phi, GET(kept), GET(dy))); })
 }
 
+#undef SUMS
 #undef EACH_VECTOR
 #undef PUT
 #undef GET

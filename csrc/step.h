@@ -18,6 +18,7 @@ typedef struct {
 
 typedef struct {
     const REAL *slots, *h_prev, *input, *c_prev, *unit;
+    const REAL *dgates; /* NULL: zero */
     REAL *dh, *dc, *dshown, *dinput;
     REAL *dgx, *dgh, *dsecond, *second, *dunit;
 } FN(block_back);
@@ -34,6 +35,11 @@ INLINE VEC FN(gate)(const fastrnn_activation *phi, double clip, VEC a, REAL *slo
     const VEC y = FN(activate)(phi, a);
     STORE(slot, FN(kept)(phi, a, y));
     return y;
+}
+
+/* The gradient by gate `gate`, with what comes from outside. */
+INLINE VEC FN(plus_outer)(const FN(block_back) * b, int gate, VEC d) {
+    return b->dgates ? d + LOAD(b->dgates + gate * W) : d;
 }
 
 /* da = dy·phi'(a), nothing where a was clipped; clipping keeps arguments. */
@@ -60,12 +66,13 @@ typedef struct {
     FN(block_function) gates, output; /* NULL: not now */
 } FN(gates_context);
 
-INLINE void FN(gates_of_block)(const FN(gates_context) *x, const fastrnn_options *o, fastrnn_size row,
+INLINE void FN(gates_of_block)(const FN(gates_context) * x, const fastrnn_options *o, fastrnn_size row,
                                fastrnn_size block, int with_unit) {
     const fastrnn_forward *s = x->step;
     const int gates = x->cell->gates - x->cell->second, has_c = x->cell->cell_state;
     const fastrnn_size blocks = (s->units + W - 1) / W, at = row * blocks + block, unit = at * W;
-    FN(block) b = {
+    FN(block)
+    b = {
         .slots = (REAL *)s->gates + at * x->cell->slots * W,
         .h_prev = (const REAL *)s->h_prev + unit,
         .input = (const REAL *)s->input + row * s->input_stride + block * W,
@@ -98,7 +105,7 @@ INLINE void FN(gates_of_piece)(const void *context, FN(piece) piece) {
 
 /* gh (rows, gates*Hp) = start + a (rows, depth) · w, then the gates, panel by panel.  Additive cells start from
  * x·w_x + b and leave the sum in the slots; the others start from the recurrent bias and keep the products apart. */
-INLINE void FN(product_and_gates)(const FN(gates_context) *context, int gates, const void *a, fastrnn_size a_stride,
+INLINE void FN(product_and_gates)(const FN(gates_context) * context, int gates, const void *a, fastrnn_size a_stride,
                                   fastrnn_size depth, const void *w) {
     const fastrnn_forward *s = context->step;
     const int additive = context->cell->additive, slots = additive ? context->cell->slots : gates;
@@ -163,7 +170,7 @@ INLINE void FN(clear_padding)(REAL *gradients, int vectors, fastrnn_size used) {
 
 INLINE void FN(block_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, const fastrnn_options *o,
                                FN(block_back_function) output, FN(block_back_function) gates, fastrnn_size row,
-                               fastrnn_size block, int with_unit) {
+                               fastrnn_size block, int with_unit, int with_gates) {
     const int apart = !cell->additive, first = cell->gates - cell->second;
     const fastrnn_size blocks = (s->units + W - 1) / W, at = row * blocks + block, unit = at * W;
     REAL dshown[W];
@@ -173,6 +180,7 @@ INLINE void FN(block_backward)(const fastrnn_backward *s, const fastrnn_cell *ce
         .input = (const REAL *)s->input + row * s->input_stride + block * W,
         .c_prev = cell->cell_state ? (const REAL *)s->c_prev + unit : NULL,
         .unit = with_unit ? (const REAL *)s->unit + block * cell->unit_parameters * W : NULL,
+        .dgates = with_gates ? (const REAL *)s->dgates + at * cell->gates * W : NULL,
         .dh = (REAL *)s->dh + unit,
         .dc = cell->cell_state ? (REAL *)s->dc + unit : NULL,
         .dshown = s->dshown ? (REAL *)s->dshown + unit : dshown,
@@ -196,12 +204,12 @@ INLINE void FN(block_backward)(const fastrnn_backward *s, const fastrnn_cell *ce
 
 INLINE void FN(blocks_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, FN(block_back_function) output,
                                 FN(block_back_function) gates) {
-    const int usual = FN(is_usual)(s->options), with_unit = s->unit != NULL;
+    const int usual = FN(is_usual)(s->options) && s->dgates == NULL, with_unit = s->unit != NULL;
     for (fastrnn_size row = 0; row < s->rows; row++)
         for (fastrnn_size block = s->first; block < s->last; block++) {
-            if (usual && !with_unit) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 0);
-            else if (usual) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 1);
-            else FN(block_backward)(s, cell, s->options, output, gates, row, block, with_unit);
+            if (usual && !with_unit) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 0, 0);
+            else if (usual) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 1, 0);
+            else FN(block_backward)(s, cell, s->options, output, gates, row, block, with_unit, s->dgates != NULL);
         }
 }
 

@@ -14,7 +14,7 @@ import pytest
 import fastrnn
 from fastrnn import _memory
 
-from .engine.cases import ENGINE_CELLS
+from .engine.cases import ENGINE_CELLS, spec_of
 from .helpers import Cell
 
 Array = np.ndarray

@@ -20,8 +20,8 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 ANYONE = {"_version", "_check", "_changes"}
 STAGES = {"_session", "_layer_stages", "_recurrent_stage", "_stage"}
 ENGINE = STAGES | {
-    "_engine", "_step", "_weights", "_convolution", "_normalization", "_packing", "_share", "_cache", "_kernels",
-    "_schedule", "_memory", "_changes",
+    "_engine", "_forward", "_backward", "_checkpoints", "_step", "_weights", "_convolution", "_normalization",
+    "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory", "_changes",
 }  # fmt: skip
 TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_config"}
 MAY_IMPORT = {
@@ -35,7 +35,10 @@ MAY_IMPORT = {
     "_share": {"_cache", "_schedule"},
     "_step": {"_cache", "_kernels"},
     "_weights": {"_step", "_packing", "_cache", "_kernels", "_schedule", "_memory"},
-    "_engine": {"_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
+    "_checkpoints": {"_cache", "_memory", "_schedule"},
+    "_forward": {"_checkpoints", "_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
+    "_backward": {"_forward", "_checkpoints", "_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
+    "_engine": {"_forward", "_backward", "_kernels", "_schedule"},
     "_convolution": {"_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_normalization": {"_cache", "_kernels", "_schedule", "_memory"},
     "_changes": set(),
@@ -66,7 +69,7 @@ MAY_IMPORT = {
 RUN_TIME_DEPENDENCIES = {"numpy", "safetensors", "tqdm"}
 EXTRAS = {  # what needs more than the run-time dependencies, and may say so
     "forecasting": {"pandas", "matplotlib", "rich", "sklearn", "statsmodels"},
-    "training": {"IPython"},
+    "training": {"IPython", "matplotlib"},
     "cli": {"rich"},
     "datasets": {"pandas"},
     "interop": {"torch", "keras", "onnx", "onnxruntime", "tensorflow"},

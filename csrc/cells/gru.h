@@ -8,20 +8,21 @@
  * dgx is (dz, dr, dn), dgh is (dz, dr, dm); the direct path to h_prev is dh∘z.
  */
 #define CELL gru
-#define CELL_SPEC                                                                                                      \
-    {.name = "gru",                                                                                                    \
-     .function = "gru",                                                                                                \
-     .layer = "GRU",                                                                                                   \
-     .summary = "Gated recurrent unit, reset after the product (Cho et al., 2014)",                                    \
-     .equations = "z, r = sigma(x_t · w_x + b[0] + h_{t-1} · w_h + b[1])\n"                                            \
-                  "n = phi(x_t · w_x + b[0] + r ∘ (h_{t-1} · w_h + b[1]))\n"                                           \
-                  "h_t = z ∘ h_{t-1} + (1 - z) ∘ n",                                                                   \
-     .activation = "tanh",                                                                                             \
-     .gates = 3,                                                                                                       \
-     .slots = 4,                                                                                                       \
-     .bias_rows = 2,                                                                                                   \
-     .gated = 1,                                                                                                       \
-     .recurrent = FASTRNN_PRODUCT,                                                                                     \
+#define CELL_SPEC                                                                   \
+    {.name = "gru",                                                                 \
+     .function = "gru",                                                             \
+     .layer = "GRU",                                                                \
+     .summary = "Gated recurrent unit, reset after the product (Cho et al., 2014)", \
+     .equations = "z, r = sigma(x_t · w_x + b[0] + h_{t-1} · w_h + b[1])\n"         \
+                  "n = phi(x_t · w_x + b[0] + r ∘ (h_{t-1} · w_h + b[1]))\n"        \
+                  "h_t = z ∘ h_{t-1} + (1 - z) ∘ n",                                \
+     .activation = "tanh",                                                          \
+     .gates = 3,                                                                    \
+     .slots = 4,                                                                    \
+     .bias_rows = 2,                                                                \
+     .gated = 1,                                                                    \
+     .candidate = 2,                                                                \
+     .recurrent = FASTRNN_PRODUCT,                                                  \
      .norm = FASTRNN_NORMS_APART}
 
 #ifdef CELL_KERNELS
@@ -38,9 +39,9 @@ INLINE void FN(gru_gates_back)(const fastrnn_options *o, const FN(block_back) * 
     const VEC kept_z = LOAD(b->slots), kept_r = LOAD(b->slots + W), kept_n = LOAD(b->slots + 2 * W);
     const VEC z = FN(activation_value)(&o->recurrent, kept_z), r = FN(activation_value)(&o->recurrent, kept_r);
     const VEC n = FN(activation_value)(&o->activation, kept_n), m = LOAD(b->slots + 3 * W), dy = LOAD(b->dh);
-    const VEC dz = FN(gate_back)(&o->recurrent, o->clip, kept_z, dy * (LOAD(b->h_prev) - n));
-    const VEC dn = FN(gate_back)(&o->activation, o->clip, kept_n, dy * (ALL(1) - z));
-    const VEC dr = FN(gate_back)(&o->recurrent, o->clip, kept_r, dn * m);
+    const VEC dz = FN(gate_back)(&o->recurrent, o->clip, kept_z, FN(plus_outer)(b, 0, dy * (LOAD(b->h_prev) - n)));
+    const VEC dn = FN(gate_back)(&o->activation, o->clip, kept_n, FN(plus_outer)(b, 2, dy * (ALL(1) - z)));
+    const VEC dr = FN(gate_back)(&o->recurrent, o->clip, kept_r, FN(plus_outer)(b, 1, dn * m));
     STORE(b->dgx, dz);
     STORE(b->dgx + W, dr);
     STORE(b->dgx + 2 * W, dn);

@@ -9,20 +9,21 @@
  * dgx is (dz, dr, dn), dgh is (dz, dr), dsecond is dn; the direct path to h_prev is dh∘z.
  */
 #define CELL gru_reset_before
-#define CELL_SPEC                                                                                                      \
-    {.name = "gru_reset_before",                                                                                       \
-     .function = "gru",                                                                                                \
-     .layer = "GRU",                                                                                                   \
-     .summary = "Gated recurrent unit, reset before the product (Cho et al., 2014)",                                   \
-     .equations = "z, r = sigma(x_t · w_x + h_{t-1} · w_h + b)\n"                                                      \
-                  "n = phi(x_t · w_x + (r ∘ h_{t-1}) · w_h + b)\n"                                                     \
-                  "h_t = z ∘ h_{t-1} + (1 - z) ∘ n",                                                                   \
-     .activation = "tanh",                                                                                             \
-     .gates = 3,                                                                                                       \
-     .slots = 3,                                                                                                       \
-     .bias_rows = 1,                                                                                                   \
-     .gated = 1,                                                                                                       \
-     .recurrent = FASTRNN_PRODUCT,                                                                                     \
+#define CELL_SPEC                                                                    \
+    {.name = "gru_reset_before",                                                     \
+     .function = "gru",                                                              \
+     .layer = "GRU",                                                                 \
+     .summary = "Gated recurrent unit, reset before the product (Cho et al., 2014)", \
+     .equations = "z, r = sigma(x_t · w_x + h_{t-1} · w_h + b)\n"                    \
+                  "n = phi(x_t · w_x + (r ∘ h_{t-1}) · w_h + b)\n"                   \
+                  "h_t = z ∘ h_{t-1} + (1 - z) ∘ n",                                 \
+     .activation = "tanh",                                                           \
+     .gates = 3,                                                                     \
+     .slots = 3,                                                                     \
+     .bias_rows = 1,                                                                 \
+     .gated = 1,                                                                     \
+     .candidate = 2,                                                                 \
+     .recurrent = FASTRNN_PRODUCT,                                                   \
      .second = 1}
 
 #ifdef CELL_KERNELS
@@ -41,8 +42,8 @@ INLINE void FN(gru_reset_before_output)(const fastrnn_options *o, const FN(block
 INLINE void FN(gru_reset_before_output_back)(const fastrnn_options *o, const FN(block_back) * b) {
     const VEC kept_z = LOAD(b->slots), kept_n = LOAD(b->slots + 2 * W), dy = LOAD(b->dh);
     const VEC z = FN(activation_value)(&o->recurrent, kept_z), n = FN(activation_value)(&o->activation, kept_n);
-    const VEC dz = FN(gate_back)(&o->recurrent, o->clip, kept_z, dy * (LOAD(b->h_prev) - n));
-    const VEC dn = FN(gate_back)(&o->activation, o->clip, kept_n, dy * (ALL(1) - z));
+    const VEC dz = FN(gate_back)(&o->recurrent, o->clip, kept_z, FN(plus_outer)(b, 0, dy * (LOAD(b->h_prev) - n)));
+    const VEC dn = FN(gate_back)(&o->activation, o->clip, kept_n, FN(plus_outer)(b, 2, dy * (ALL(1) - z)));
     STORE(b->dgx, dz);
     STORE(b->dgx + W, ALL(0));
     STORE(b->dgx + 2 * W, dn);
@@ -56,7 +57,7 @@ INLINE void FN(gru_reset_before_output_back)(const fastrnn_options *o, const FN(
 INLINE void FN(gru_reset_before_gates_back)(const fastrnn_options *o, const FN(block_back) * b) {
     const VEC kept_r = LOAD(b->slots + W), r = FN(activation_value)(&o->recurrent, kept_r);
     const VEC e = LOAD(b->second), input = LOAD(b->input);
-    const VEC dr = FN(gate_back)(&o->recurrent, o->clip, kept_r, e * input);
+    const VEC dr = FN(gate_back)(&o->recurrent, o->clip, kept_r, FN(plus_outer)(b, 1, e * input));
     STORE(b->dgx + W, dr);
     STORE(b->dgh + W, dr);
     STORE(b->dinput, LOAD(b->dinput) + e * r);

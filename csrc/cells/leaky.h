@@ -5,20 +5,20 @@
  * Backward, from dh:  dn = dh∘a through phi,   da = dh∘(n - h_prev);   the direct path to h_prev is dh∘(1 - a).
  */
 #define CELL leaky
-#define CELL_SPEC                                                                                                      \
-    {.name = "leaky",                                                                                                  \
-     .function = "leaky",                                                                                              \
-     .layer = "EchoState",                                                                                             \
-     .summary = "Leaky integrator (Jaeger, 2001)",                                                                     \
-     .equations = "h_t = (1 - leak) ∘ h_{t-1} + leak ∘ phi(x_t · w_x + h_{t-1} · w_h + b)",                            \
-     .activation = "tanh",                                                                                             \
-     .gates = 1,                                                                                                       \
-     .slots = 1,                                                                                                       \
-     .additive = 1,                                                                                                    \
-     .bias_rows = 1,                                                                                                   \
-     .recurrent = FASTRNN_PRODUCT,                                                                                     \
-     .norm = FASTRNN_NORM_OF_SUM,                                                                                      \
-     .unit_parameters = 1,                                                                                             \
+#define CELL_SPEC                                                                           \
+    {.name = "leaky",                                                                       \
+     .function = "leaky",                                                                   \
+     .layer = "EchoState",                                                                  \
+     .summary = "Leaky integrator (Jaeger, 2001)",                                          \
+     .equations = "h_t = (1 - leak) ∘ h_{t-1} + leak ∘ phi(x_t · w_x + h_{t-1} · w_h + b)", \
+     .activation = "tanh",                                                                  \
+     .gates = 1,                                                                            \
+     .slots = 1,                                                                            \
+     .additive = 1,                                                                         \
+     .bias_rows = 1,                                                                        \
+     .recurrent = FASTRNN_PRODUCT,                                                          \
+     .norm = FASTRNN_NORM_OF_SUM,                                                           \
+     .unit_parameters = 1,                                                                  \
      .unit_name = "leak"}
 
 #ifdef CELL_KERNELS
@@ -30,7 +30,7 @@ INLINE void FN(leaky_gates)(const fastrnn_options *o, const FN(block) * b) {
 
 INLINE void FN(leaky_gates_back)(const fastrnn_options *o, const FN(block_back) * b) {
     const VEC kept = LOAD(b->slots), dy = LOAD(b->dh), a = b->unit ? LOAD(b->unit) : ALL(1);
-    STORE(b->dgx, FN(gate_back)(&o->activation, o->clip, kept, dy * a));
+    STORE(b->dgx, FN(gate_back)(&o->activation, o->clip, kept, FN(plus_outer)(b, 0, dy * a)));
     if (b->unit) STORE(b->dunit, dy * (FN(activation_value)(&o->activation, kept) - LOAD(b->h_prev)));
     STORE(b->dh, dy * (ALL(1) - a));
 }

@@ -11,25 +11,26 @@
  * and each through its activation.  No direct path to h_prev.
  */
 #define CELL lstm
-#define CELL_SPEC                                                                                                      \
-    {.name = "lstm",                                                                                                   \
-     .function = "lstm",                                                                                               \
-     .layer = "LSTM",                                                                                                  \
-     .summary = "Long short-term memory (Hochreiter and Schmidhuber, 1997)",                                           \
-     .equations = "i, f, o = sigma(x_t · w_x + h_{t-1} · w_h + b)\n"                                                   \
-                  "g = phi(x_t · w_x + h_{t-1} · w_h + b)\n"                                                           \
-                  "c_t = f ∘ c_{t-1} + i ∘ g\n"                                                                        \
-                  "h_t = o ∘ phi(c_t)",                                                                                \
-     .activation = "tanh",                                                                                             \
-     .gates = 4,                                                                                                       \
-     .slots = 5,                                                                                                       \
-     .cell_state = 1,                                                                                                  \
-     .additive = 1,                                                                                                    \
-     .bias_rows = 1,                                                                                                   \
-     .gated = 1,                                                                                                       \
-     .recurrent = FASTRNN_PRODUCT,                                                                                     \
-     .norm = FASTRNN_NORMS_APART,                                                                                      \
-     .unit_parameters = 3,                                                                                             \
+#define CELL_SPEC                                                            \
+    {.name = "lstm",                                                         \
+     .function = "lstm",                                                     \
+     .layer = "LSTM",                                                        \
+     .summary = "Long short-term memory (Hochreiter and Schmidhuber, 1997)", \
+     .equations = "i, f, o = sigma(x_t · w_x + h_{t-1} · w_h + b)\n"         \
+                  "g = phi(x_t · w_x + h_{t-1} · w_h + b)\n"                 \
+                  "c_t = f ∘ c_{t-1} + i ∘ g\n"                              \
+                  "h_t = o ∘ phi(c_t)",                                      \
+     .activation = "tanh",                                                   \
+     .gates = 4,                                                             \
+     .slots = 5,                                                             \
+     .cell_state = 1,                                                        \
+     .additive = 1,                                                          \
+     .bias_rows = 1,                                                         \
+     .gated = 1,                                                             \
+     .candidate = 2,                                                         \
+     .recurrent = FASTRNN_PRODUCT,                                           \
+     .norm = FASTRNN_NORMS_APART,                                            \
+     .unit_parameters = 3,                                                   \
      .unit_name = "peephole"}
 
 #ifdef CELL_KERNELS
@@ -69,7 +70,7 @@ INLINE VEC FN(lstm_raw_c)(const fastrnn_options *o, const FN(block_back) * b, VE
 INLINE void FN(lstm_output_back)(const fastrnn_options *o, const FN(block_back) * b) {
     const VEC dy = LOAD(b->dh), kept_o = LOAD(b->slots + 3 * W), kept_c = LOAD(b->slots + 4 * W);
     const VEC out = FN(activation_value)(&o->recurrent, kept_o), c_active = FN(activation_value)(&o->output, kept_c);
-    const VEC da_o = FN(gate_back)(&o->recurrent, o->clip, kept_o, dy * c_active);
+    const VEC da_o = FN(gate_back)(&o->recurrent, o->clip, kept_o, FN(plus_outer)(b, 3, dy * c_active));
     STORE(b->dgx + 3 * W, da_o);
     STORE(b->dshown, FN(activate_back)(&o->output, kept_c, dy * out));
     if (b->unit) {
@@ -88,13 +89,13 @@ INLINE void FN(lstm_gates_back)(const fastrnn_options *o, const FN(block_back) *
     VEC i, f, g, dc = LOAD(b->dc) + LOAD(b->dshown);
     const VEC c = FN(lstm_raw_c)(o, b, &i, &f, &g), c_prev = LOAD(b->c_prev);
     if (o->cell_clip > 0) dc = SELECT((c < ALL(o->cell_clip)) & (c > ALL(-o->cell_clip)), dc, ALL(0));
-    VEC df = dc * c_prev, di = dc * g;
+    VEC df = FN(plus_outer)(b, 1, dc * c_prev), di = FN(plus_outer)(b, 0, dc * g);
     if (o->coupled) di -= df;
     const VEC da_i = FN(gate_back)(&o->recurrent, o->clip, LOAD(b->slots), di);
     const VEC da_f = o->coupled ? ALL(0) : FN(gate_back)(&o->recurrent, o->clip, LOAD(b->slots + W), df);
     STORE(b->dgx, da_i);
     STORE(b->dgx + W, da_f);
-    STORE(b->dgx + 2 * W, FN(gate_back)(&o->activation, o->clip, LOAD(b->slots + 2 * W), dc * i));
+    STORE(b->dgx + 2 * W, FN(gate_back)(&o->activation, o->clip, LOAD(b->slots + 2 * W), FN(plus_outer)(b, 2, dc * i)));
     VEC dc_prev = dc * f;
     if (b->unit) {
         STORE(b->dunit, da_i * c_prev);

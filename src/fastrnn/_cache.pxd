@@ -29,7 +29,7 @@ cdef struct Kept:  # rows that a forward pass leaves for its backward pass, thos
     char *x_hat   # (rows, G·Hp): normalised x·w_x
     char *h_hat   # (rows, G·Hp): normalised h·w_h; or the normalised sum of products
     char *c_hat   # (rows, Hp): normalised c
-    char *x_scale # (rows,)
+    char *x_scale  # (rows,)
     char *h_scale
     char *c_scale
 
@@ -81,3 +81,4 @@ cdef class Cache:
     cdef char *c_last   # (B, Hp): the cell state after each row's end
 
     cdef collect_c(self)
+    cdef collect_gates(self)

@@ -8,6 +8,8 @@ from ._kernels cimport (
     FASTRNN_NORMS_APART,
     activation_of,
     cell_at,
+    fastrnn_activation,
+    fastrnn_pack,
     fastrnn_rows,
 )
 from ._memory cimport reserve
@@ -129,6 +131,8 @@ cdef class Cache:
         The cell state after the last true step of each row (LSTM).
     c : ndarray, (B, T, H) or (T, H), or None
         The cell state after every step, 0 past the end of a row (LSTM).
+    gates : ndarray, (B, T, G*H) or (T, G*H)
+        The gates after their activations, side by side in the order of the weights, 0 past the end of a row.
 
     The weights are not copied: do not change them between a forward pass and its backward pass.
     """
@@ -155,6 +159,10 @@ cdef class Cache:
         return self.run.units
 
     @property
+    def gate_count(self):
+        return self.run.cell.gates
+
+    @property
     def outputs(self):
         return self.run.outputs
 
@@ -169,6 +177,46 @@ cdef class Cache:
                 raise ValueError("cache: expected one kept for a backward pass to hold every c_t, got an inference's")
             self.all_c = self.collect_c()
         return self.all_c
+
+    @property
+    def gates(self):
+        if self.cell_name and self.memory is None:
+            raise ValueError("cache: expected one that keeps everything to hold the gates, got one of an inference or "
+                             "with checkpoints")
+        return self.collect_gates()
+
+    cdef collect_gates(self):
+        """The gates after their activations (B, T, G*H), 0 past the end of a row."""
+        cdef Plan *plan = &self.schedule.plan
+        cdef Run *run = &self.run
+        cdef int count = run.cell.gates, slots = run.cell.slots
+        cdef Py_ssize_t t, r, gate, block, width = run.kernels.width * run.size
+        cdef Py_ssize_t row = count * run.units * run.size
+        cdef cnp.ndarray out = np.zeros((plan.batch, plan.time, count * run.units), self.dtype)
+        cdef cnp.ndarray line = np.empty(count * run.padded, self.dtype)
+        cdef char *blocks = data_of(line)
+        cdef char *kept
+        cdef fastrnn_pack part
+        cdef fastrnn_activation *phi
+        part.rows, part.units, part.gates, part.row_size, part.packed = 1, run.units, count, count * run.units, blocks
+        for t in range(plan.steps):
+            for r in range(plan.counts[t]):
+                kept = self.kept.gates + (plan.offsets[t] + r) * run.kept
+                for block in range(run.padded // run.kernels.width):
+                    for gate in range(count):
+                        memcpy(blocks + (block * count + gate) * width, kept + (block * slots + gate) * width, width)
+                        phi = &run.options.activation if gate == run.cell.candidate else &run.options.recurrent
+                        if phi.keeps_argument:
+                            run.kernels.activate(phi, blocks + (block * count + gate) * width,
+                                                 blocks + (block * count + gate) * width, run.kernels.width)
+                part.w = data_of(out) + (plan.origin[r] + plan.direction * t) * row
+                run.kernels.from_blocks(&part)
+        if run.options.coupled:
+            out[..., run.units:2 * run.units] = 1 - out[..., :run.units]
+            for r in range(plan.batch):
+                if plan.lengths[r] < plan.time:
+                    out[plan.order[r], plan.lengths[r]:] = 0
+        return out[0] if self.single_instance else out
 
     cdef collect_c(self):
         """Every c_t from the states that enter the next step, and from the last (there were no resets)."""

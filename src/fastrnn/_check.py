@@ -193,7 +193,7 @@ def activation(name: str, value: Any, known: Mapping[str, Mapping[str, Any]]) ->
     """An activation as the kernels take it, (kind, alpha, beta), from a name or ``(name, alpha[, beta])``."""
     if not isinstance(value, (tuple, list)):
         return known[choice(name, value, known)]["default"]
-    kind, *constants = value or ("",)
+    kind, constants = (value[0], value[1:]) if value else ("", ())
     spec = known[choice(name, kind, known)]
     if len(constants) > spec["constants"]:
         raise ValueError(f"{name}: {kind} takes {spec['constants'] or 'no'} constants, got {_shown(value)}")

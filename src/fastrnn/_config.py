@@ -33,7 +33,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     --------
     >>> import fastrnn
     >>> fastrnn.show_config("dict")["cells"]
-    'rnn, lstm, gru'
+    'rnn, lstm, gru, indrnn, mingru, leaky'
     """
     _check.choice("mode", mode, ("stdout", "dict"))
     facts = {
@@ -43,7 +43,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "threads": _threads.get_num_threads(),
         "BLAS": "none: the recurrent layers use fastrnn's own products (Dense uses NumPy's)",
         "CPUs usable": _threads.usable_cpus(),
-        "cells": ", ".join(_engine.CELLS),
+        "cells": ", ".join(dict.fromkeys(spec["function"] for spec in _engine.CELLS.values())),
         "Python": platform.python_version(),
         "NumPy": np.__version__,
         "machine": f"{platform.system()} {platform.machine()}",

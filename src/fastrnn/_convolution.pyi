@@ -23,7 +23,7 @@ def forward(
     dilation: int = 1,
     left: int = 0,
     groups: int = 1,
-    activation: tuple[int, float, float] = ...,
+    activation: tuple[int, float, float] = (0, 0, 0),
     single_instance: bool = False,
     num_threads: int = 1,
 ) -> tuple[np.ndarray, Cache]: ...

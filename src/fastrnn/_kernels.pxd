@@ -45,6 +45,7 @@ cdef extern from "fastrnn.h" nogil:
         int additive
         int bias_rows
         int gated
+        int candidate
         int recurrent
         int second
         int norm
@@ -126,6 +127,7 @@ cdef extern from "fastrnn.h" nogil:
         void *dh
         void *dc
         void *dshown
+        const void *dgates
         void *dinput
         void *dgx
         void *dgh

@@ -1,17 +1,9 @@
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 
-class CellSpec(TypedDict):
-    index: int
-    gates: int
-    slots: int
-    cell_state: bool
-    additive: bool
-    gated: bool
-
-CELLS: dict[str, CellSpec]
-ACTIVATIONS: dict[str, int]
+CELLS: dict[str, dict[str, Any]]
+ACTIVATIONS: dict[str, dict[str, Any]]
 
 def instruction_sets() -> list[str]: ...
 def use_instruction_set(name: str | None = None) -> None: ...

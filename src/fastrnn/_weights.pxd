@@ -15,7 +15,7 @@ cdef class Bound:
 cdef struct Transposed:  # packed for the way back
     char *w_x      # (G·Hp, Ip)
     char *w_h      # (first·Hp, Pp)
-    char *w_second # (second·Hp, Hp)
+    char *w_second  # (second·Hp, Hp)
     char *w_proj   # (Pp, Hp)
 
 

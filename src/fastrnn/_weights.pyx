@@ -10,8 +10,6 @@ from ._memory cimport reserve, take
 from ._packing cimport Packed, packed_weights
 from ._schedule cimport data_of
 
-import numpy as np
-
 cnp.import_array()
 
 

@@ -129,6 +129,20 @@ def test_a_narrow_beam_is_what_the_rule_says(table: Table, width: int) -> None:
         assert [as_tuple(made, row, i, stop=STOP)[: len(t)] for i, t in enumerate(found)] == found
 
 
+def test_no_step_is_made_for_what_cannot_become_better() -> None:
+    """Where the stop token is nearly sure, all ways of decoding end long before the last step."""
+    calls = []
+
+    def step(tokens: np.ndarray, state: Prefix) -> tuple[np.ndarray, Prefix]:
+        calls.append(len(tokens))
+        return np.tile([20.0, 1.0, 0.0, 0.0], (len(tokens), 1)), state
+
+    for decode, most in ((beam_search, 4), (greedy, 1), (sample, 3)):
+        calls.clear()
+        made = decode(step, Prefix(np.arange(BATCH)), FIRST, 50, STOP)  # type: ignore[operator]
+        assert not made.lengths.reshape(BATCH, -1)[:, 0].any() and len(calls) <= most
+
+
 def test_sampling_by_probabilities(rng: np.random.Generator) -> None:
     """Frequencies of 40,000 draws against the softmax, with and without temperature and top_k."""
     logits = np.array([1.0, 0.0, -1.0, 0.5])

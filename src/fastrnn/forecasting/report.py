@@ -144,16 +144,11 @@ class Table:
         return "\n".join(line.rstrip() for line in [self.title, lines[0], rule, *lines[1:], self.caption] if line)
 
     def rich(self) -> Any:
-        """The table for a rich console, the best row in bold."""
+        """The table for a rich console, without its title, the best row in bold."""
         from rich.markup import escape  # names of columns come from the file, and may hold brackets
         from rich.table import Table as RichTable
 
-        table = RichTable(
-            title=escape(self.title),
-            title_justify="left",
-            caption=escape(self.caption) or None,
-            caption_justify="left",
-        )
+        table = RichTable(caption=escape(self.caption) or None, caption_justify="left")
         for i, column in enumerate(self.columns):
             widest = max(len(row[i]) for row in self.rows)
             justify: Any = "right" if i else "left"
@@ -173,7 +168,7 @@ def show(tables: Sequence[Table]) -> None:
         return
     console = Console(highlight=False)
     for table in tables:
-        console.print()
+        console.print(f"\n{table.title}", style="italic", markup=False, soft_wrap=True)  # a narrow table would break it
         console.print(table.rich())
 
 

@@ -47,20 +47,21 @@ def forward(
     options: Mapping[str, Any],
     keep_cache: bool = True,
     memory: str | int | None = None,
-) -> tuple[Array, Cache]:
+    last_only: bool = False,
+) -> tuple[Any, Cache]:
     """Any cell over a sequence."""
     spec = _engine.CELLS[cell]
     options = _options.given(cell, f"{spec['function']}_forward", options) if options else {}
     activations = _activations(activation, recurrent_activation)
     reverse, keep = _check.boolean("reverse", reverse), _check.boolean("keep_cache", keep_cache)
-    threads = _threads.threads_for(num_threads)
+    threads, wants_y = _threads.threads_for(num_threads), not _check.boolean("last_only", last_only)
     h0, c0 = (*states.values(), None)[:2]
     plain = not options and lengths is None and reset_mask is None and memory is None
     if plain and _engine.fits(spec["index"], 2, x, h0, c0, w_x, w_h, b):
         single = x.ndim == 2
         return _engine.forward(
             spec["index"], x[None] if single else x, h0, c0, w_x, w_h, b, *activations, None, None, reverse, single,
-            keep, threads,
+            keep, threads, wants_y=wants_y,
         )  # fmt: skip
     a = _check.sequence_arguments(
         x, states, w_x, w_h, b, cell=_SIZES[cell], w_proj=options.get("w_proj"), lengths=lengths,
@@ -70,6 +71,7 @@ def forward(
     return _engine.forward(
         spec["index"], a.x, h0, c0, a.w_x, a.w_h, a.b, *activations, a.lengths, a.reset_mask, reverse,
         a.single_instance, keep, threads, _options.checked(cell, options, a), _check.memory_budget(memory),
+        wants_y,
     )  # fmt: skip
 
 
@@ -152,13 +154,13 @@ class Gradients(NamedTuple):
 
 def _named(cache: Cache, found: tuple[Any, ...]) -> Gradients:
     """The engine's result; parameters of single units get their name."""
-    *others, of_options = found
+    dx, dh, dc, dw_x, dw_h, db, of_options = found
     unit = of_options.pop("unit", None)
     spec = _engine.CELLS[cache.cell_name]
     if unit is not None and spec["recurrent"] == "product":
         unit = unit.sum() if cache.options.unit_is_number else unit.reshape(cache.options.unit.shape)
         of_options = {spec["unit_name"]: unit, **of_options}
-    return Gradients(*others, of_options)
+    return Gradients(dx, dh, dc, dw_x, dw_h, db, of_options)
 
 
 def backward(
@@ -168,6 +170,7 @@ def backward(
     dh_n: ArrayLike | None,
     dc_n: ArrayLike | None = None,
     dc: ArrayLike | None = None,
+    dgates: ArrayLike | None = None,
     needs_dx: bool = True,
 ) -> Gradients:
     """The gradients of any cell over a sequence."""
@@ -184,6 +187,7 @@ def backward(
         cache.num_threads,
         _check.upstream_gradient("dc", dc, (*rows, time, units), f"({prefix}T, H)", dtype),
         needs_dx,
+        _check.upstream_gradient("dgates", dgates, (*rows, time, cache.gate_count * units), f"({prefix}T, G*H)", dtype),
     )
     return _named(cache, found)
 

@@ -98,7 +98,12 @@ def names_of(spec: dict[str, Any]) -> frozenset[str]:
 
 
 _NAMES = {name: names_of(spec) for name, spec in _engine.CELLS.items()}
-_ALL_NAMES = frozenset().union(*_NAMES.values())
+_NAMES_OF_FUNCTION = {  # a function may run one of several cells; what one of them takes may be None for the others
+    spec["function"]: frozenset().union(
+        *(_NAMES[name] for name, other in _engine.CELLS.items() if other["function"] == spec["function"])
+    )
+    for spec in _engine.CELLS.values()
+}
 _PARAMETERS = frozenset().union(*(_norm_sizes(spec) for spec in _engine.CELLS.values())) | {
     spec["unit_name"] for spec in _engine.CELLS.values() if spec["unit_name"] and spec["recurrent"] == "product"
 }
@@ -106,23 +111,18 @@ _PARAMETERS = frozenset().union(*(_norm_sizes(spec) for spec in _engine.CELLS.va
 
 def given(cell: str, function: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords that ask for something; those that the cell does not know are refused."""
+    spec = _engine.CELLS[cell]
     for name, value in keywords.items():
-        if name in _NAMES[cell]:
+        if name in _NAMES[cell] or (name in _NAMES_OF_FUNCTION[spec["function"]] and value is None):
             continue
-        if value is None or value is False:
-            if name in _ALL_NAMES:
-                continue
-        elif name.startswith("ln_"):
-            raise ValueError(f"{name}: {_without_norm(cell)}")
+        if name.startswith("ln_") and spec["norm"] is None and value is not None:
+            raise ValueError(f"{name}: {_without_norm(spec)}")
         raise _check.unexpected_keyword(function, name)
     return {name: value for name, value in keywords.items() if value is not None and value is not False}
 
 
-def _without_norm(cell: str) -> str:
-    """Why a cell does not take these parameters of layer norm."""
-    spec = _engine.CELLS[cell]
-    if spec["norm"]:
-        return f"{spec['function']} takes {', '.join(_norm_sizes(spec))}"
+def _without_norm(spec: dict[str, Any]) -> str:
+    """Why a cell has no layer norm."""
     if spec["second"]:
         return "layer norm needs reset_after=True: it spans all gates, and the candidate's product waits for the others"
     return f"{spec['function']} has no recurrent product to normalise; normalise its input instead"
@@ -170,7 +170,7 @@ def checked(
         _positive("cell_clip", keywords),
         _check.boolean("coupled", keywords.get("coupled", False)),
         arguments.w_h if elementwise else _unit_parameters(spec, keywords, units, dtype),
-        np.ndim(keywords.get(spec["unit_name"])) == 0,
+        np.ndim(keywords.get(spec["unit_name"] or "", ())) == 0,
         arguments.w_proj,
         _norm(spec, keywords, units, dtype),
         _check.number("ln_epsilon", keywords.get("ln_epsilon", 1e-3), 0.0),
@@ -192,9 +192,12 @@ def _unit_parameters(spec: dict[str, Any], keywords: dict[str, Any], units: int,
     if value is None:
         return None
     if count == 1 and np.ndim(value) == 0:
-        return np.full(units, _check.number(name, value), dtype)
+        value = np.full(units, _check.number(name, value), dtype)
     shape, formula = ((units,), "(H,)") if count == 1 else ((count, units), f"({count}, H)")
-    return _check.shaped_float_array(name, value, dtype, shape, formula)
+    array = _check.shaped_float_array(name, value, dtype, shape, formula)
+    if name == "leak" and not ((array > 0) & (array <= 1)).all():
+        raise ValueError(f"leak: expected numbers > 0 and <= 1, got {array.min():g} to {array.max():g}")
+    return array
 
 
 def _norm(spec: dict[str, Any], keywords: dict[str, Any], units: int, dtype: np.dtype) -> dict[str, Array] | None:

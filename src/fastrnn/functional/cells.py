@@ -84,6 +84,8 @@ _BACKWARD = """Gradients of `{name}_forward`, by backpropagation through time.
         What `{name}_forward` returned.
     dh_n : array_like, (B, H) or (H,), optional
         Gradient of the loss by the final state, on top of `dy`.
+    dgates : array_like, optional
+        Gradient of the loss by ``cache.gates``, of its shape.
 
     Returns
     -------
@@ -185,14 +187,14 @@ def _made(cell: str, spec: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     if spec["gated"]:
         usual["recurrent_activation"] = "sigmoid"
     in_time: dict[str, Any] = {name: None for name in ("lengths", "reset_mask", "num_threads", "memory")}
-    in_time["reverse"] = False
+    in_time |= {"reverse": False, "last_only": False}
 
     def forward(x: Any, h0: Any, w_x: Any, w_h: Any, b: Any, **options: Any) -> tuple[Array, _call.Cache]:
         known = {name: options.pop(name, value) for name, value in (usual | in_time | {"keep_cache": True}).items()}
         return _call.forward(cell, x, {"h0": h0}, w_x, w_h, b, **known, options=options)
 
-    def backward(dy: Any, cache: _call.Cache, *, dh_n: Any = None) -> CellGradients:
-        g = _call.backward(cell, dy, cache, dh_n)
+    def backward(dy: Any, cache: _call.Cache, *, dh_n: Any = None, dgates: Any = None) -> CellGradients:
+        g = _call.backward(cell, dy, cache, dh_n, dgates=dgates)
         return _call.result(CellGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
 
     def step_forward(x_t: Any, h_prev: Any, w_x: Any, w_h: Any, b: Any, **options: Any) -> tuple[Array, _call.Cache]:

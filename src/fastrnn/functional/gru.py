@@ -53,6 +53,7 @@ def gru_forward(
     keep_cache: bool = True,
     num_threads: int | None = None,
     memory: str | int | None = None,
+    last_only: bool = False,
     **options: Unpack[NormsApart],
 ) -> tuple[Array, Cache]:
     """A gated recurrent unit over a sequence.
@@ -75,11 +76,11 @@ def gru_forward(
         The recurrent kernel.
     b : array_like, (2, 3*H), or None
         The biases.
-    activation, recurrent_activation : {"tanh", "relu", "sigmoid", "linear"}
-        phi and sigma.
+    activation, recurrent_activation : str or tuple
+        phi and sigma, by name or as ``(name, alpha[, beta])``; docs/options.md lists the names.
     reset_after : bool
-        Only True is built: the reset gate acts behind the recurrent product.
-    lengths, reset_mask, reverse, keep_cache, num_threads
+        False: the original form, in which the reset gate acts on h_{t-1} before the product; `b` is (3*H,) then.
+    lengths, reset_mask, reverse, keep_cache, num_threads, memory, last_only
         As for `rnn_forward`.
 
     Returns
@@ -89,6 +90,22 @@ def gru_forward(
     cache : Cache
         For `gru_backward`; ``cache.h_n`` is the final state.
         It refers to the weights, it does not copy them: don't change them in place before the backward pass.
+
+    Other Parameters
+    ----------------
+    clip : float, optional
+        Limit of the size of every activation's argument.
+    dropout_mask : array_like, (B, I), optional
+        What each row's inputs are multiplied by, the same at every step.
+    recurrent_dropout_mask : array_like, (B, H), optional
+        The same for h_{t-1} on its way into the product (Gal and Ghahramani, 2016).
+    zoneout_mask : array_like, (B, T, H), or float, optional
+        Share of the old state in the new one, between 0 and 1: ``h_t = m ∘ h_{t-1} + (1 - m) ∘ h_t`` (Krueger et al.,
+        2017).  A number is the share of all, as at inference.
+    ln_x_gain, ln_h_gain : array_like, (3*H,), optional
+        Layer norm (Ba et al., 2016) of each product over all gates, the biases behind it; needs `reset_after`.
+    ln_epsilon : float
+        Added to layer norm's variances, 1e-3 by default.
 
     Raises
     ------
@@ -113,11 +130,13 @@ def gru_forward(
     return _call.forward(
         _registered(reset_after), x, {"h0": h0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
         lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, memory=memory, options=options,
+        num_threads=num_threads, memory=memory, last_only=last_only, options=options,
     )  # fmt: skip
 
 
-def gru_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None) -> GRUGradients:
+def gru_backward(
+    dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dgates: ArrayLike | None = None
+) -> GRUGradients:
     """Gradients of a GRU over a sequence, by backpropagation through time.
 
     Parameters
@@ -128,11 +147,14 @@ def gru_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
         What `gru_forward` returned.
     dh_n : array_like, (B, H) or (H,), optional
         Gradient of the loss by the final state ``cache.h_n``, on top of `dy`.
+    dgates : array_like, (B, T, 3*H) or (T, 3*H), optional
+        Gradient of the loss by ``cache.gates``.
 
     Returns
     -------
     GRUGradients
-        ``dx, dh0, dw_x, dw_h, db``, each of the shape of what it belongs to; `db` is None if `b` was.
+        ``dx, dh0, dw_x, dw_h, db``, each of the shape of what it belongs to; `db` is None if `b` was.  Behind them the
+        gradients by the options' parameters, if there were any, named likewise (``dln_gain``).
 
     Examples
     --------
@@ -145,7 +167,7 @@ def gru_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
     >>> fastrnn.gru_backward(y, cache).db.shape
     (2, 12)
     """
-    g = _call.backward("gru", dy, cache, dh_n)
+    g = _call.backward("gru", dy, cache, dh_n, dgates=dgates)
     return _call.result(GRUGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
 
 

@@ -51,6 +51,7 @@ def lstm_forward(
     keep_cache: bool = True,
     num_threads: int | None = None,
     memory: str | int | None = None,
+    last_only: bool = False,
     **options: Unpack[LSTMOptions],
 ) -> tuple[Array, Cache]:
     """A long short-term memory over a sequence.
@@ -74,11 +75,11 @@ def lstm_forward(
         The recurrent kernel.
     b : array_like, (4*H,), or None
         The bias.
-    activation, recurrent_activation : {"tanh", "relu", "sigmoid", "linear"}
-        phi and sigma.
+    activation, recurrent_activation : str or tuple
+        phi and sigma, by name or as ``(name, alpha[, beta])``; docs/options.md lists the names.
     peephole : array_like, (3, H), optional
         Weights of the cell state on its way to the gates i and f (which see c_{t-1}) and o (which sees c_t).
-    lengths, reset_mask, reverse, keep_cache, num_threads
+    lengths, reset_mask, reverse, keep_cache, num_threads, memory, last_only
         As for `rnn_forward`; a reset sets the cell state to zero too.
 
     Returns
@@ -88,6 +89,34 @@ def lstm_forward(
     cache : Cache
         For `lstm_backward`; ``cache.h_n`` and ``cache.c_n`` are the final states, ``cache.c`` holds every c_t.
         It refers to the weights, it does not copy them: don't change them in place before the backward pass.
+
+    Other Parameters
+    ----------------
+    clip : float, optional
+        Limit of the size of every activation's argument.
+    dropout_mask : array_like, (B, I), optional
+        What each row's inputs are multiplied by, the same at every step.
+    recurrent_dropout_mask : array_like, (B, H), optional
+        The same for h_{t-1} on its way into the product (Gal and Ghahramani, 2016).
+    zoneout_mask : array_like, (B, T, H), or float, optional
+        Share of the old state in the new one, between 0 and 1: ``h_t = m ∘ h_{t-1} + (1 - m) ∘ h_t`` (Krueger et al.,
+        2017).  A number is the share of all, as at inference.
+    output_activation : str or tuple, optional
+        Activation of the cell state on its way to h; by default `activation`.
+    w_proj : array_like, (H, P), optional
+        Projection of the output (Sak et al., 2014): ``h_t = (o ∘ phi(c_t)) · w_proj``; h is (B, P), w_h (P, 4*H).
+    cell_clip : float, optional
+        Limit of the cell state's size.
+    coupled : bool
+        One gate for both: ``f = 1 - i``.
+    zoneout_cell_mask : array_like, (B, T, H), or float, optional
+        As `zoneout_mask`, for the cell state; h is made of the new cell state (Krueger et al., 2017).
+    ln_x_gain, ln_h_gain : array_like, (4*H,), optional
+        Layer norm (Ba et al., 2016) of each product over all gates, the bias behind it; and, with
+    ln_c_gain, ln_c_bias : array_like, (H,), optional
+        of the cell state on its way to h: ``h_t = o ∘ phi(LN(c_t)∘ln_c_gain + ln_c_bias)``.  All four or none.
+    ln_epsilon : float
+        Added to layer norm's variances, 1e-3 by default.
 
     Raises
     ------
@@ -114,7 +143,7 @@ def lstm_forward(
     return _call.forward(
         "lstm", x, {"h0": h0, "c0": c0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
         lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, memory=memory,
+        num_threads=num_threads, memory=memory, last_only=last_only,
         options={"peephole": peephole, **options} if peephole is not None or options else {},
     )  # fmt: skip
 
@@ -122,6 +151,7 @@ def lstm_forward(
 def lstm_backward(
     dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None,
     dc: ArrayLike | None = None,
+    dgates: ArrayLike | None = None,
 ) -> LSTMGradients:
     """Gradients of an LSTM over a sequence, by backpropagation through time.
 
@@ -135,6 +165,8 @@ def lstm_backward(
         Gradients of the loss by the final states ``cache.h_n`` and ``cache.c_n``, on top of `dy`.
     dc : array_like, (B, T, H) or (T, H), optional
         Gradient of the loss by every c_t (``cache.c``).
+    dgates : array_like, (B, T, 4*H) or (T, 4*H), optional
+        Gradient of the loss by ``cache.gates``.
 
     Returns
     -------
@@ -154,7 +186,7 @@ def lstm_backward(
     >>> dx.shape, dc0.shape, dw_h.shape
     ((2, 5, 3), (2, 4), (4, 16))
     """
-    g = _call.backward("lstm", dy, cache, dh_n, dc_n, dc)
+    g = _call.backward("lstm", dy, cache, dh_n, dc_n, dc, dgates)
     return _call.result(LSTMGradients, (g.dx, g.d_first_h, g.d_first_c, g.dw_x, g.dw_h, g.db), g.of_options)
 
 

@@ -45,6 +45,7 @@ def rnn_forward(
     keep_cache: bool = True,
     num_threads: int | None = None,
     memory: str | int | None = None,
+    last_only: bool = False,
     **options: Unpack[NormOfSum],
 ) -> tuple[Array, Cache]:
     """A simple recurrent network over a sequence.
@@ -63,8 +64,8 @@ def rnn_forward(
         The recurrent kernel.
     b : array_like, (H,), or None
         The bias.
-    activation : {"tanh", "relu", "sigmoid", "linear"}
-        phi.
+    activation : str or tuple
+        phi, by name or as ``(name, alpha[, beta])``; docs/options.md lists the names.
     lengths : array_like of int, (B,), optional
         The true number of steps of each row, in any order, 0 allowed; `y` is 0 past a row's end.
     reset_mask : array_like of bool, (B, T) or (T,), optional
@@ -75,6 +76,12 @@ def rnn_forward(
         False is for inference: it takes less memory and time, and the cache then holds the final states alone.
     num_threads : int, optional
         The most threads to use, here and in the backward pass; by default what `fastrnn.set_num_threads` was told.
+    memory : "sqrt" or int, optional
+        Keep states at intervals instead of everything and compute the rest again in the backward pass: the same
+        gradients, bit for bit, with memory that grows with the square root of T, in up to 1.5 times the time.  A number
+        is a budget in bytes: everything is kept if it fits.
+    last_only : bool
+        `y` is None: only the final state is wanted.
 
     Returns
     -------
@@ -83,6 +90,22 @@ def rnn_forward(
     cache : Cache
         For `rnn_backward`; ``cache.h_n`` is the final state.
         It refers to the weights, it does not copy them: don't change them in place before the backward pass.
+
+    Other Parameters
+    ----------------
+    clip : float, optional
+        Limit of the size of every activation's argument.
+    dropout_mask : array_like, (B, I), optional
+        What each row's inputs are multiplied by, the same at every step.
+    recurrent_dropout_mask : array_like, (B, H), optional
+        The same for h_{t-1} on its way into the product (Gal and Ghahramani, 2016).
+    zoneout_mask : array_like, (B, T, H), or float, optional
+        Share of the old state in the new one, between 0 and 1: ``h_t = m ∘ h_{t-1} + (1 - m) ∘ h_t`` (Krueger et al.,
+        2017).  A number is the share of all, as at inference.
+    ln_gain, ln_bias : array_like, (H,), optional
+        Layer norm (Ba et al., 2016) of the sum of products: ``phi(LN(x_t·w_x + h_{t-1}·w_h + b)∘ln_gain + ln_bias)``.
+    ln_epsilon : float
+        Added to layer norm's variances, 1e-3 by default.
 
     Raises
     ------
@@ -103,11 +126,13 @@ def rnn_forward(
     return _call.forward(
         "rnn", x, {"h0": h0}, w_x, w_h, b, activation=activation, lengths=lengths, reset_mask=reset_mask,
         reverse=reverse, keep_cache=keep_cache,
-        num_threads=num_threads, memory=memory, options=options,
+        num_threads=num_threads, memory=memory, last_only=last_only, options=options,
     )  # fmt: skip
 
 
-def rnn_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None) -> RNNGradients:
+def rnn_backward(
+    dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dgates: ArrayLike | None = None
+) -> RNNGradients:
     """Gradients of a simple RNN over a sequence, by backpropagation through time.
 
     Parameters
@@ -118,11 +143,14 @@ def rnn_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
         What `rnn_forward` returned.
     dh_n : array_like, (B, H) or (H,), optional
         Gradient of the loss by the final state ``cache.h_n``, on top of `dy`.
+    dgates : array_like, (B, T, H) or (T, H), optional
+        Gradient of the loss by ``cache.gates``, here phi's values: what zoneout or a leak has not touched yet.
 
     Returns
     -------
     RNNGradients
-        ``dx, dh0, dw_x, dw_h, db``, each of the shape of what it belongs to; `db` is None if `b` was.
+        ``dx, dh0, dw_x, dw_h, db``, each of the shape of what it belongs to; `db` is None if `b` was.  Behind them the
+        gradients by the options' parameters, if there were any, named likewise (``dln_gain``).
 
     Examples
     --------
@@ -134,7 +162,7 @@ def rnn_backward(dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None =
     >>> gradients.dw_x.round(3), gradients.db.round(3)
     (array([[2.082]]), array([1.372]))
     """
-    g = _call.backward("rnn", dy, cache, dh_n)
+    g = _call.backward("rnn", dy, cache, dh_n, dgates=dgates)
     return _call.result(RNNGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
 
 

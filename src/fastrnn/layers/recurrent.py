@@ -53,9 +53,9 @@ class Cell:
         """The function that runs the cell over a sequence."""
         return getattr(functional, f"{self.name}_forward")
 
-    def backward(self, dy: Any, cache: Any, *dstates: Any, needs_dx: bool) -> _call.Gradients:
+    def backward(self, dy: Any, cache: Any, dh_n: Any, dc_n: Any = None, *, needs_dx: bool) -> _call.Gradients:
         """All gradients of that function, that by x only if it is needed."""
-        return _call.backward(_engine.CELLS[self.name]["function"], dy, cache, *dstates, needs_dx=needs_dx)
+        return _call.backward(_engine.CELLS[self.name]["function"], dy, cache, dh_n, dc_n, needs_dx=needs_dx)
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -186,6 +186,7 @@ class EngineRecurrent(Recurrent):
             reverse=self.go_backwards,
             keep_cache=keep_cache,
             memory=self.memory,
+            last_only=not self.return_sequences,
             **self._cell_options(),
             **self._noise(x.shape, rng),
         )

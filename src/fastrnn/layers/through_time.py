@@ -21,7 +21,7 @@ class CellRun(NamedTuple):
     Attributes
     ----------
     y : ndarray (B, T, output_size)
-        Its outputs, zero past a row's end.
+        Its outputs, zero past a row's end; may be None where the layer returns the last one alone.
     last : ndarray (B, output_size)
         The output of each row's last true step.
     states : tuple of ndarray
@@ -30,7 +30,7 @@ class CellRun(NamedTuple):
         For the backward pass.
     """
 
-    y: np.ndarray
+    y: np.ndarray | None
     last: np.ndarray
     states: tuple[np.ndarray, ...]
     cache: Any
@@ -264,12 +264,20 @@ class Recurrent(Layer):
             rng = None
         elif rng is None:
             rng = np.random.default_rng(self.seed)
-        y, last, final, steps = self._run_cell(plan.gather(x), states, plan, rng, keep_cache)
-        state = tuple(map(plan.forget, final))
+        x = plan.gather(x)
+        run = self._run_cell(x, states, plan, rng, keep_cache)
+        state = tuple(map(plan.forget, run.states))
         if self.stateful:
             self._kept_state = tuple(s.copy() for s in state)
-        cache = RecurrentCache(state, steps, plan, y.shape, learned)
-        return (plan.spread(y, last) if self.return_sequences else last), cache
+        cache = RecurrentCache(state, run.cache, plan, (*x.shape[:2], self.output_size), learned)
+        return self._output(run, plan), cache
+
+    def _output(self, run: CellRun, plan: TimePlan) -> np.ndarray:
+        """What the layer returns of a run of its cell."""
+        if not self.return_sequences:
+            return run.last
+        assert run.y is not None
+        return plan.spread(run.y, run.last)
 
     def backward(
         self, dout: Any, cache: RecurrentCache, dfinal_state: tuple[Any, ...] | None = None

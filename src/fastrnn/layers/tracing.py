@@ -63,7 +63,7 @@ def trace_forward(layer: Recurrent, x: Any, known: Steps) -> Trace:
     batch, time, _ = x.shape
     plan = layer._plan(x, *known)
     current, _ = layer._start(None, batch)
-    y, last, _, _ = layer._run_cell(plan.gather(x), current, plan, None, False)
+    out = layer._output(layer._run_cell(plan.gather(x), current, plan, None, False), plan)
     states = {name: np.empty((batch, time, size), layer.dtype) for name, size in layer.state_sizes.items()}
     path: list[_Step] = []
     for t in reversed(range(time)) if layer.go_backwards else range(time):
@@ -74,7 +74,6 @@ def trace_forward(layer: Recurrent, x: Any, known: Steps) -> Trace:
         for state_of_all, state in zip(states.values(), current, strict=True):
             state_of_all[:, t] = state
         path.append(_Step(t, plan_t, cache))
-    out = plan.spread(y, last) if layer.return_sequences else last
     return Trace(out, states, layer, plan, known.counted(time), x.shape, path)
 
 
@@ -91,8 +90,8 @@ def trace_back(dout: Any, trace: Trace) -> tuple[np.ndarray, dict[str, np.ndarra
     -------
     dx : ndarray (B, T, I)
     dstates : dict of str to ndarray (B, T, H)
-        The gradient by the states after every step: through the steps behind and, by a state that is the output, through
-        the output too.  Zero behind the last step of a row.
+        The gradient by the states after every step: through the steps behind and, by a state that is the output,
+        through the output too.  Zero behind the last step of a row.
     """
     layer = trace._layer
     dy = _by_step(layer._array("dout", dout, trace.out.shape), trace)
@@ -127,7 +126,8 @@ def _by_step(dout: np.ndarray, trace: Trace) -> np.ndarray:
     layer, plan = trace._layer, trace._plan
     batch, time, _ = trace._x_shape
     counted = np.ones((batch, time), bool) if trace._counted is None else trace._counted
-    dy, dlast = np.zeros((batch, time, dout.shape[-1]), dout.dtype), dout
+    dy: np.ndarray = np.zeros((batch, time, dout.shape[-1]), dout.dtype)
+    dlast: np.ndarray | None = dout
     if layer.return_sequences:
         shown, dlast = plan.collect(dout, time if plan.steps is None else plan.steps.shape[1])
         dy = np.where(counted[:, :, None], plan.scatter(shown), dy)

@@ -14,6 +14,7 @@ from fastrnn.training.losses import (
     SparseCategoricalCrossentropy,
 )
 from fastrnn.training.metrics import Accuracy, LastStepMSE, Metric, RootMeanSquaredError
+from fastrnn.training.monitoring import NormRecorder, NormsThroughTime, norms_through_time, plot_norms
 from fastrnn.training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from fastrnn.training.readout import RidgeReadout, fit_readout, ridge_readout
 from fastrnn.training.sequential import Sequential
@@ -36,6 +37,8 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
+    "NormRecorder",
+    "NormsThroughTime",
     "Optimizer",
     "Pinball",
     "RMSprop",
@@ -45,6 +48,8 @@ __all__ = [
     "SparseCategoricalCrossentropy",
     "TerminateOnNaN",
     "fit_readout",
+    "norms_through_time",
+    "plot_norms",
     "ridge_readout",
     "schedules",
 ]

@@ -28,9 +28,9 @@ class _Step(NamedTuple):
     """What one training step found out."""
 
     loss: float
-    entries: int  # that the loss is the mean of
     gradient_norm: float
     metrics: list[tuple[float, int]]  # total and count of each
+    entries: int = 1  # that the loss is the mean of
 
 
 class Sequential(Stack):
@@ -247,7 +247,7 @@ class Sequential(Stack):
         -----
         A window starts from the states that the one before ended in, made with the weights before its update.  Dropout
         masks are drawn for each window, callbacks are called for each batch.  A batch's loss is the mean over all its
-        windows.  With `tbptt` >= T training is bit for bit what it is without.
+        windows, and so are its metrics.  With `tbptt` >= T training is bit for bit what it is without.
 
         A batch or window in which no entry counts changes nothing.
 
@@ -355,12 +355,12 @@ class Sequential(Stack):
         metrics = self._metric_totals(batch, y_pred, mask)
         entries = _count_of(_selected(batch, y_pred, mask), y_pred)
         if entries == 0:
-            return _Step(loss, 0, 0.0, metrics)
+            return _Step(loss, 0.0, metrics, 0)
         grads = self.parameter_gradients(dy_pred, caches)
         norm = global_norm(grads) if with_norm else math.nan
         self.optimizer.apply(self.params, grads)
         self.commit(caches)
-        return _Step(loss, entries, norm, metrics)
+        return _Step(loss, norm, metrics, entries)
 
     def _train_in_windows(self, batch: Samples, steps: int, rng: np.random.Generator, with_norm: bool) -> _Step:
         """A training step for each window of so many steps, the states carried on; all of them taken together."""
@@ -369,8 +369,8 @@ class Sequential(Stack):
         entries = sum(step.entries for step in done)
         loss = sum(step.loss * (step.entries / max(1, entries)) for step in done)
         trained = [step.gradient_norm for step in done if step.entries] or [0.0]
-        metrics = [tuple(map(sum, zip(*of_one, strict=True))) for of_one in zip(*(s.metrics for s in done), strict=True)]
-        return _Step(loss, entries, float(np.mean(trained)), metrics)
+        metrics = [(float(total), int(count)) for total, count in np.sum([step.metrics for step in done], axis=0)]
+        return _Step(loss, float(np.mean(trained)), metrics, entries)
 
     def _with_validation(
         self, samples: Samples, validation_data: Sequence[Any] | None, validation_split: float
