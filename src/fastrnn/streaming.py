@@ -49,7 +49,7 @@ from fastrnn.layers import (
     WaveNet,
 )
 from fastrnn.layers.activations import as_kind
-from fastrnn.layers.containers import Stack
+from fastrnn.layers.containers import Container, Stack
 from fastrnn.layers.recurrent import EngineRecurrent
 from fastrnn.layers.through_time import Recurrent
 
@@ -160,7 +160,7 @@ class Session(Loop):
 
     def __init__(self, model: Layer, batch: int = 1) -> None:
         batch = _check.integer("batch", batch, 1)
-        if not model.built or model.input_size is None:
+        if not model.built:
             raise ValueError(
                 f"model: {type(model).__name__} has no parameters yet: call build(input_size) or run data through it"
             )
@@ -452,9 +452,7 @@ class _Plan:
         """The stage of a whole model, for inputs as the model takes them."""
         if model.takes_integers:
             return self.chain([(model, "")], 1, np.dtype(np.intp))
-        size = model.input_size
-        inputs = size[-1] if isinstance(size, tuple) else size
-        return self.chain([(model, "")], inputs, model.dtype or np.dtype(np.float64))
+        return self.chain([(model, "")], _input_size(model), model.dtype or np.dtype(np.float64))
 
     def chain(self, layers: Sequence[tuple[Layer, str]], inputs: int, dtype: np.dtype) -> Chain:
         """Layers, each with the prefix of its parameters, one after the other."""
@@ -656,6 +654,14 @@ class _PythonCell:
                 kept = np.setdiff1d(np.arange(self._batch), rows)
                 new[kept] = old[kept]
         self.state = tuple(fresh)
+
+
+def _input_size(layer: Layer) -> int:
+    """The size of an input's last axis; a layer around others that was built from outside has it from its parts."""
+    size = layer.input_size
+    if size is None:
+        size = next((_input_size(part) for part in layer.parts().values()), 0) if isinstance(layer, Container) else 0
+    return size[-1] if isinstance(size, tuple) else size
 
 
 def _learned(layer: Recurrent) -> Arrays | None:

@@ -244,7 +244,7 @@ class Recurrent(Layer):
         new_states : tuple of ndarray (B, size)
         """
         run = self._run_cell(x[:, None], states, plan_time(1, None, None, None), None, False)
-        return run.y[:, 0], run.states
+        return run.last, run.states
 
     def _run(
         self,

@@ -445,6 +445,38 @@ class Sequential(Stack):
             return figures
         return list(figures.values()) if self.metrics else figures["loss"]
 
+    def generate(
+        self,
+        first: Any,
+        steps: int,
+        feedback: Callable[[np.ndarray], Any] | None = None,
+        sampler: str | Callable[[np.ndarray], Any] | None = None,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+    ) -> Any:
+        """Run on from the model's own output: a closed loop, from zero states.
+
+        Parameters
+        ----------
+        first : array_like
+            The first input, (I,) or (B, I); class numbers, which have no axis I, where a sampler chooses them.
+        steps : int
+        feedback, sampler, temperature, seed
+            As for `fastrnn.streaming.Session.generate`, which also goes on from where a session is.
+
+        Returns
+        -------
+        ndarray (steps, outputs) or (B, steps, outputs), or `fastrnn.streaming.Sampled`
+            The outputs; with a sampler the chosen classes beside them.
+        """
+        from fastrnn import streaming
+
+        first = _check.as_real_array("first", first)
+        has_axis = first.ndim == (1 if self.takes_integers or (sampler is not None and feedback is None) else 2)
+        session = streaming.stream(self, len(first) if has_axis else 1)
+        return session.generate(steps, first, feedback, sampler, temperature=temperature, seed=seed)
+
     def save(self, path: Any) -> None:
         """Write the model to one safetensors file, its configuration inside; ``fastrnn.load`` reads it.
 
