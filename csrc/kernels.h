@@ -34,6 +34,7 @@ static const fastrnn_kernels FN(kernels) = {
     .from_blocks = FN(from_blocks),
     .product = FN(product),
     .product_row = FN(product_row),
+    .dots = FN(dots),
     .forward = FN(forward_table),
     .backward = FN(backward_table),
     .gather = FN(gather),

@@ -13,6 +13,7 @@ cdef struct Convolution:
     fastrnn_activation activation            # phi, where y_step is 1
     const char *x      # (B, T, groups·C)
     const char *w      # (groups,) packed (K·C, F)
+    const char *column # (C,): w itself, where it is one tap and one filter that sees no padding; otherwise NULL
     const char *start  # (groups, padded)
     char *y            # (B, y_time, groups·F)
     char *shown        # phi of it: the same memory, or beside it where phi's argument is kept
@@ -22,6 +23,8 @@ cdef struct Range:
     Py_ssize_t first, last
 
 
+cdef void multiply_column(const fastrnn_kernels *kernels, const char *a, Py_ssize_t a_stride, Py_ssize_t depth,
+                          const char *w, const char *start, char *out, Py_ssize_t rows) noexcept nogil
 cdef bint is_side_by_side(const Convolution *p) noexcept nogil
 cdef void convolve(const Convolution *p, Py_ssize_t first, Py_ssize_t last, char *buffer) noexcept nogil
 cdef Py_ssize_t buffer_bytes(const Convolution *p) noexcept nogil

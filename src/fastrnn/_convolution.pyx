@@ -131,10 +131,19 @@ cdef void sum_outputs(const Convolution *p, const char *x, Py_ssize_t group, Ran
         sum_tap_by_tap(p, x, group, behind, out + (behind.first - outputs.first) * out_stride * p.size, out_stride)
 
 
+cdef void multiply_column(const fastrnn_kernels *kernels, const char *a, Py_ssize_t a_stride, Py_ssize_t depth,
+                          const char *w, const char *start, char *out, Py_ssize_t rows) noexcept nogil:
+    """out (rows,) = start + a (rows, depth) · w (depth,)"""
+    cdef fastrnn_product product
+    product.rows, product.depth, product.a, product.a_stride = rows, depth, a, a_stride
+    product.w, product.start, product.out, product.out_stride = w, start, out, 1
+    kernels.dots(&product)
+
+
 cdef void convolve(const Convolution *p, Py_ssize_t first, Py_ssize_t last, char *buffer) noexcept nogil:
     """Outputs `first` to before `last`, counted over the whole batch; `buffer` holds `buffer_bytes`.
 
-    Filters that fill whole vectors are summed in y itself, others in the buffer.
+    Filters that fill whole vectors are summed in y itself, others in the buffer; a single one is a column of products.
     """
     cdef bint direct = p.padded == p.filters
     cdef Py_ssize_t row, group, o, chunk = max(CHUNK // (p.padded * p.size), 1)
@@ -146,7 +155,11 @@ cdef void convolve(const Convolution *p, Py_ssize_t first, Py_ssize_t last, char
         row = first // p.outputs
         outputs.first = first - row * p.outputs
         outputs.last = min(outputs.first + min(chunk, last - first), p.outputs)
-        for group in range(p.groups):
+        if p.column != NULL:
+            multiply_column(p.kernels, p.x + row * x_row + outputs.first * p.stride * p.channels * p.size,
+                            p.stride * p.channels, p.channels, p.column, p.start,
+                            p.y + (row * p.y_time + outputs.first) * p.size, outputs.last - outputs.first)
+        for group in range(0 if p.column != NULL else p.groups):
             y = p.y + ((row * p.y_time + p.y_first + outputs.first * p.y_step) * p.groups + group) * p.filters * p.size
             if direct:
                 sum_outputs(p, p.x + row * x_row, group, outputs, y, stride)
@@ -282,6 +295,8 @@ def forward(cnp.ndarray x, cnp.ndarray w, b, Py_ssize_t outputs, Py_ssize_t stri
     c.x, c.y, c.shown = data_of(x), data_of(kept), data_of(y)
     c.w, c.start = work.data + at_w, work.data + at_start
     p.buffers, p.total = work.data + at_buffers, x.shape[0] * outputs
+    if w.size == c.channels and left == 0 and (outputs - 1) * stride < c.time:
+        c.column = data_of(w)
     p.round_outputs = max(ROUND_COST // (c.taps * c.channels * c.filters * groups), members)
     cdef char *w_user = data_of(grouped)
     cdef char *b_user = data_of(b)
@@ -461,6 +476,7 @@ cdef void set_input_part(const Convolution *p, Py_ssize_t first_step, InputPart 
     cdef Convolution *c = &part.convolution
     cdef Py_ssize_t early = (first_step + p.left) // p.stride, j = (first_step + p.left) % p.stride, tap
     c[0] = p[0]
+    c.column = NULL
     c.taps, part.last_tap, part.tap_step = 0, 0, 0
     for tap in range(p.taps):
         if (tap * p.dilation - j) % p.stride == 0:

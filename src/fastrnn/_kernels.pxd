@@ -184,6 +184,7 @@ cdef extern from "fastrnn.h" nogil:
         void (*product)(const fastrnn_product *) noexcept nogil
         void (*product_row)(const void *a, const void *w, const void *start, void *out, Py_ssize_t depth,
                             Py_ssize_t n) noexcept nogil
+        void (*dots)(const fastrnn_product *) noexcept nogil
         void (**forward)(const fastrnn_forward *) noexcept nogil
         void (**backward)(const fastrnn_backward *) noexcept nogil
         void (*gather)(const fastrnn_rows *) noexcept nogil

@@ -12,6 +12,8 @@ cdef class DenseStage(Stage):
     cdef Memory memory
     cdef Packed packed
     cdef char *start     # (padded,)
+    cdef char *column    # (I,): w, where there is one unit; otherwise NULL
+    cdef void multiply(self, const char *x, Py_ssize_t x_stride) noexcept nogil
 
 
 cdef class ConvolutionStage(Stage):

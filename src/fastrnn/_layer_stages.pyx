@@ -10,6 +10,7 @@ from ._convolution cimport (
     by_group,
     convolve,
     is_side_by_side,
+    multiply_column,
     pack_groups,
     packed_bytes,
     set_start,
@@ -54,20 +55,35 @@ cdef class DenseStage(Stage):
         self.batch, self.inputs, self.outputs = batch, w.shape[0], w.shape[1]
         self.work, self.out_stride = batch * w.size, padded_to(self.kernels, self.outputs)
         cdef size_t at_start = reserve(&total, self.out_stride * self.size)
+        if self.outputs == 1:
+            self.out_stride = 1
         cdef size_t at_out = reserve(&total, batch * self.out_stride * self.size)
+        cdef size_t at_column = reserve(&total, self.inputs * self.size)
         self.memory = take(total)
         memset(self.memory.data, 0, self.memory.size)
         self.start, self.out = self.memory.data + at_start, self.memory.data + at_out
+        self.column = self.memory.data + at_column if self.outputs == 1 else NULL
         self.bind(w, b)
 
     def bind(self, w, b):
         """Take other weights of the same shapes."""
-        self.packed = packed_matrix(self.kernels, w, self.size)
+        if self.outputs == 1:
+            memcpy(self.column, data_of(w), self.inputs * self.size)
+        else:
+            self.packed = packed_matrix(self.kernels, w, self.size)
         if b is not None:
             memcpy(self.start, data_of(b), self.outputs * self.size)
 
     cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil:
-        # out (B, F) = b + x (B, I) · w (I, F)
+        if self.column != NULL:
+            multiply_column(self.kernels, x, x_stride, self.inputs, self.column, self.start, self.out, self.batch)
+        else:
+            self.multiply(x, x_stride)
+        if self.activation.kind != FASTRNN_LINEAR:
+            self.kernels.activate(&self.activation, self.out, self.out, self.batch * self.out_stride)
+
+    cdef void multiply(self, const char *x, Py_ssize_t x_stride) noexcept nogil:
+        """out (B, F) = b + x (B, I) · w (I, F)"""
         cdef fastrnn_product product
         cdef Py_ssize_t width = self.kernels.width
         product.rows, product.depth, product.panel = self.batch, self.inputs, self.kernels.panel_vectors(1)
@@ -76,8 +92,6 @@ cdef class DenseStage(Stage):
         product.start, product.start_stride, product.start_panel = self.start, 0, product.panel * width
         product.out, product.out_stride, product.out_panel = self.out, self.out_stride, product.panel * width
         self.kernels.product(&product)
-        if self.activation.kind != FASTRNN_LINEAR:
-            self.kernels.activate(&self.activation, self.out, self.out, self.batch * self.out_stride)
 
 
 cdef class ConvolutionStage(Stage):

@@ -52,6 +52,7 @@ from fastrnn.layers.activations import as_kind
 from fastrnn.layers.containers import Container, Stack
 from fastrnn.layers.recurrent import EngineRecurrent
 from fastrnn.layers.through_time import Recurrent
+from fastrnn.training import EncoderDecoder
 
 __all__ = ["Sampled", "Session", "stream"]
 
@@ -488,6 +489,12 @@ class _Plan:
         raise ValueError(
             f"{layer!r} cannot stream: its backward direction begins at the last step, which a stream does not have; "
             "train the model with the forward layer alone"
+        )
+
+    @stage.register
+    def _(self, layer: EncoderDecoder, prefix: str, inputs: int, dtype: np.dtype) -> Stage:
+        raise ValueError(
+            f"{type(layer).__name__} cannot stream: it reads a whole sequence before its first output; use its generate"
         )
 
     @stage.register

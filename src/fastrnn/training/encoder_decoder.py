@@ -622,7 +622,7 @@ class EncoderDecoder(Sequential):
         made = self.generate(x, steps, batch_size=batch_size, lengths=lengths, first=first, future=future)
         return made.tokens if isinstance(made, Generated) else made
 
-    def generate(
+    def generate(  # type: ignore[override]  # an input to encode comes first
         self,
         x: Any,
         steps: int,
