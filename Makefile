@@ -2,12 +2,15 @@
 PYTHON ?= python
 C_FILES = $(wildcard csrc/*.h csrc/*.c csrc/cells/*.h tests/c/*.c)
 
-.PHONY: build debug test test-all bench lint format annotate sanitize cross clean
+.PHONY: build help debug test test-all bench lint format annotate sanitize cross clean
 
 build:  ## compile the extension modules in place
 	$(PYTHON) setup.py build_clib build_ext --inplace
 
-debug:  ## the same with AddressSanitizer and UBSan; run Python under it with LD_PRELOAD=$$(gcc -print-file-name=libasan.so)
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+debug:  ## the same with AddressSanitizer and UBSan; run Python under it with LD_PRELOAD=$(gcc -print-file-name=libasan.so)
 	FASTRNN_SANITIZE=1 $(PYTHON) setup.py build_clib --force build_ext --inplace --force
 
 test:  ## all tests but the slow ones
@@ -32,17 +35,17 @@ format:  ## put Python and C files into form
 	ruff format .
 	clang-format -i $(C_FILES)
 
-annotate:  ## build/annotate/*.html: yellow lines touch Python, none may stand in a time loop
+annotate:  ## Cython's annotated sources: yellow lines touch Python, none may stand in a time loop
 	mkdir -p build/annotate
 	cd build/annotate && for m in _forward _backward _step; do cython --annotate -3 -I ../../src ../../src/fastrnn/$$m.pyx -o $$m.c; done
 	@echo "open build/annotate/*.html"
 
-sanitize:  ## the C kernels alone under AddressSanitizer and UBSan, every instruction set of this machine
+sanitize:  ## the C kernels alone under AddressSanitizer and UBSan, the threads under ThreadSanitizer
 	tests/c/run.sh
 
 cross:  ## the C kernels' tests on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
 	SANITIZE= CC=aarch64-linux-gnu-gcc RUN="qemu-aarch64 -L /usr/aarch64-linux-gnu" tests/c/run.sh
 
-clean:
+clean:  ## remove what was built
 	rm -rf build dist src/*.egg-info src/fastrnn/*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +

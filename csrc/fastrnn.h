@@ -126,6 +126,7 @@ typedef struct {
     double clip;      /* of all arguments of activations */
     double cell_clip; /* of the cell state */
     int coupled;      /* f = 1 - i */
+    int usual;        /* 1: tanh, sigmoid, tanh and none of these; the same result, sooner */
 } fastrnn_options;
 
 /* A step as a whole, or up to the new cell state and then from what `shown` makes of it. */
@@ -181,35 +182,30 @@ typedef struct {
     fastrnn_size dunit_stride;
 } fastrnn_backward;
 
-/* Layer norm of rows in block order, hat = (v - mean) / sqrt(variance + epsilon), over the gates*units values. */
+/* Layer norm of rows in block order, over the gates*units values of each:
+ *     hat = (v - mean) / sqrt(variance + epsilon),   out = (out or add) + hat∘gain
+ */
 typedef struct {
     fastrnn_size rows, units;
-    int gates;
+    int gates, slots; /* vectors from block to block in v and hat; in out */
+    int accumulate;   /* 1: out itself is what hat∘gain is added to */
     double epsilon;
-    const void *v; /* (rows, gates*Hp), may be hat */
-    void *hat;     /* (rows, gates*Hp), zero in the padding */
-    void *scale;   /* (rows,): 1 / sqrt(variance + epsilon) */
-} fastrnn_norm;
-
-/* out (rows, [block][slots]) = (out or add) + hat (rows, [block][gates]) * gain */
-typedef struct {
-    fastrnn_size rows, units;
-    int gates, slots;
-    int accumulate; /* 1: out itself is what the product is added to */
-    const void *hat;
+    const void *v;    /* (rows, gates*Hp), may be hat */
+    void *hat;        /* (rows, gates*Hp), zero in the padding */
+    void *scale;      /* (rows,): 1 / sqrt(variance + epsilon) */
     const void *gain; /* (gates*Hp,) */
     const void *add;  /* (gates*Hp,), or NULL */
-    void *out;
-} fastrnn_scale;
+    void *out;        /* (rows, slots*Hp) */
+} fastrnn_norm;
 
-/* dv = the gradient by v from d, that by hat*gain (+ add); dgain and dadd rows are what the gradients by these sum. */
+/* dv = the gradient by v from d, that by out; dgain and dadd rows are what the gradients by these sum up. */
 typedef struct {
     fastrnn_size rows, units;
     int gates;
     const void *hat, *scale, *gain;
     const void *d; /* (rows, gates*Hp) */
     void *dv;      /* (rows, gates*Hp), may be d */
-    void *dgain;   /* (rows, extra_stride) */
+    void *dgain;   /* (rows, extra_stride), or NULL */
     void *dadd;    /* (rows, extra_stride), or NULL */
     fastrnn_size extra_stride;
 } fastrnn_norm_back;
@@ -245,9 +241,9 @@ typedef struct {
     void (*gather_add)(const fastrnn_rows *);          /* add to what is there */
     void (*scatter)(const fastrnn_rows *);
     void (*add_gram)(const fastrnn_gram *);
-    void (*add_column_sums)(const fastrnn_gram *); /* c (n,) += the columns of b */
+    void (*add_column_sums)(const fastrnn_gram *);  /* c (n,) += the columns of b */
+    void (*add_product_sums)(const fastrnn_gram *); /* c (n,) += the columns of a∘b, both (rows, n) */
     void (*norm)(const fastrnn_norm *);
-    void (*scale)(const fastrnn_scale *);
     void (*norm_back)(const fastrnn_norm_back *);
     /* rows of n values: y = a∘m;  y += a∘m;  y = m∘a + (1 - m)∘y;  kept = m∘d, d = (1 - m)∘d.  m_step 0: a constant */
     void (*multiply)(const void *a, const void *m, void *y, fastrnn_size n);

@@ -109,6 +109,19 @@ static void FN(add_column_sums)(const fastrnn_gram *p) {
     }
 }
 
+/* c (n,) += the columns of a∘b, both (rows, n) */
+static void FN(add_product_sums)(const fastrnn_gram *p) {
+    for (fastrnn_size row = 0; row < p->rows; row += GRAM_ROWS) {
+        const fastrnn_size end = p->rows - row < GRAM_ROWS ? p->rows : row + GRAM_ROWS;
+        for (fastrnn_size j = 0; j < p->n; j += W) {
+            VEC sum = ALL(0);
+            for (fastrnn_size r = row; r < end; r++)
+                sum += LOAD((const REAL *)p->a + r * p->a_stride + j) * LOAD((const REAL *)p->b + r * p->stride + j);
+            STORE((REAL *)p->c + j, LOAD((REAL *)p->c + j) + sum);
+        }
+    }
+}
+
 #undef GRAM
 #undef GRAM_1_TO_3
 #undef GRAM_ROWS

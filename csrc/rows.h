@@ -63,21 +63,27 @@ INLINE REAL FN(scale_of)(const REAL *v, VEC mean, fastrnn_size vectors, fastrnn_
     return FN(one_over_root)(FN(total)(squares) / count + epsilon);
 }
 
-/* hat = (v - mean)·scale */
+/* hat = (v - mean)·scale,  out = (out or add) + hat∘gain */
 static void FN(norm)(const fastrnn_norm *p) {
     const fastrnn_size blocks = (p->units + W - 1) / W, vectors = blocks * p->gates;
     const fastrnn_size whole = p->units % W ? vectors - p->gates : vectors;
     const IVEC inside = FN(inside)(p->units % W);
     const REAL count = (REAL)(p->units * p->gates);
     for (fastrnn_size r = 0; r < p->rows; r++) {
-        const REAL *v = (const REAL *)p->v + r * vectors * W;
-        REAL *hat = (REAL *)p->hat + r * vectors * W;
+        const REAL *v = (const REAL *)p->v + r * vectors * W, *gain = p->gain, *add = p->add;
+        REAL *hat = (REAL *)p->hat + r * vectors * W, *out = (REAL *)p->out + r * blocks * p->slots * W;
         const VEC mean = ALL(FN(mean_of)(v, vectors, whole, inside, count));
         const REAL scale = FN(scale_of)(v, mean, vectors, whole, inside, count, (REAL)p->epsilon);
-        for (fastrnn_size j = 0; j < whole; j++) STORE(hat + j * W, (LOAD(v + j * W) - mean) * ALL(scale));
-        for (fastrnn_size j = whole; j < vectors; j++)
-            STORE(hat + j * W, (VEC)(inside & (IVEC)((LOAD(v + j * W) - mean) * ALL(scale))));
         ((REAL *)p->scale)[r] = scale;
+        for (fastrnn_size block = 0; block < blocks; block++, out += p->slots * W)
+            for (int gate = 0; gate < p->gates; gate++) {
+                const fastrnn_size j = block * p->gates + gate;
+                VEC normal = (LOAD(v + j * W) - mean) * ALL(scale);
+                if (j >= whole) normal = (VEC)(inside & (IVEC)normal);
+                STORE(hat + j * W, normal);
+                const VEC from = p->accumulate ? LOAD(out + gate * W) : add ? LOAD(add + j * W) : ALL(0);
+                STORE(out + gate * W, from + normal * LOAD(gain + j * W));
+            }
     }
 }
 
@@ -102,21 +108,6 @@ static void FN(dots)(const fastrnn_product *p) {
     }
 }
 
-/* out = (out or add) + hat∘gain */
-static void FN(scale)(const fastrnn_scale *p) {
-    const fastrnn_size blocks = (p->units + W - 1) / W;
-    const REAL *hat = p->hat, *gain = p->gain, *add = p->add;
-    for (fastrnn_size r = 0; r < p->rows; r++)
-        for (fastrnn_size block = 0; block < blocks; block++) {
-            REAL *out = (REAL *)p->out + (r * blocks + block) * p->slots * W;
-            const fastrnn_size at = block * p->gates * W;
-            for (int gate = 0; gate < p->gates; gate++, hat += W) {
-                VEC from = p->accumulate ? LOAD(out + gate * W) : add ? LOAD(add + at + gate * W) : ALL(0);
-                STORE(out + gate * W, from + LOAD(hat) * LOAD(gain + at + gate * W));
-            }
-        }
-}
-
 /* With e = d∘gain:  dv = scale·(e - mean(e) - hat·mean(e∘hat)),  dgain = d∘hat,  dadd = d */
 static void FN(norm_back)(const fastrnn_norm_back *p) {
     const fastrnn_size blocks = (p->units + W - 1) / W, vectors = blocks * p->gates;
@@ -125,7 +116,8 @@ static void FN(norm_back)(const fastrnn_norm_back *p) {
     const REAL count = (REAL)(p->units * p->gates), *gain = p->gain;
     for (fastrnn_size r = 0; r < p->rows; r++) {
         const REAL *hat = (const REAL *)p->hat + r * vectors * W, *d = (const REAL *)p->d + r * vectors * W;
-        REAL *dv = (REAL *)p->dv + r * vectors * W, *dgain = (REAL *)p->dgain + r * p->extra_stride;
+        REAL *dv = (REAL *)p->dv + r * vectors * W;
+        REAL *dgain = p->dgain ? (REAL *)p->dgain + r * p->extra_stride : NULL;
         VEC sums[SUMS] = {ALL(0), ALL(0), ALL(0), ALL(0)}, along[SUMS] = {ALL(0), ALL(0), ALL(0), ALL(0)};
         fastrnn_size j = 0;
         for (; j < vectors; j += SUMS) /* hat and gain are zero in the padding, d is finite there */
@@ -136,7 +128,7 @@ static void FN(norm_back)(const fastrnn_norm_back *p) {
                     const VEC e = dj * LOAD(gain + (j + k) * W);
                     sums[k] += e;
                     along[k] += e * hat_j;
-                    STORE(dgain + (j + k) * W, dj * hat_j);
+                    if (dgain) STORE(dgain + (j + k) * W, dj * hat_j);
                 }
         if (p->dadd) memcpy((REAL *)p->dadd + r * p->extra_stride, d, (size_t)(vectors * W) * sizeof(REAL));
         const VEC scale = ALL(((const REAL *)p->scale)[r]);

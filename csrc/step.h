@@ -53,11 +53,6 @@ INLINE VEC FN(gate_back)(const fastrnn_activation *phi, double clip, VEC kept, V
 static const fastrnn_options FN(usual) = {
     .activation = {FASTRNN_TANH, 0, 0, 0}, .recurrent = {FASTRNN_SIGMOID, 0, 0, 0}, .output = {FASTRNN_TANH, 0, 0, 0}};
 
-INLINE int FN(is_usual)(const fastrnn_options *o) {
-    return o->activation.kind == FASTRNN_TANH && o->recurrent.kind == FASTRNN_SIGMOID &&
-           o->output.kind == FASTRNN_TANH && !o->activation.keeps_argument && o->cell_clip == 0 && !o->coupled;
-}
-
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -94,7 +89,7 @@ INLINE void FN(gates_of_piece)(const void *context, FN(piece) piece) {
     const FN(gates_context) *x = context;
     const int gates = x->gates ? x->cell->gates - x->cell->second : x->cell->second;
     const fastrnn_size first = piece.vector / gates, last = (piece.vector + piece.vectors) / gates;
-    const int usual = FN(is_usual)(x->step->options), with_unit = x->step->unit != NULL;
+    const int usual = x->step->options->usual, with_unit = x->step->unit != NULL;
     for (fastrnn_size row = piece.row; row < piece.row + piece.rows; row++)
         for (fastrnn_size block = first; block < last; block++) {
             if (usual && !with_unit) FN(gates_of_block)(x, &FN(usual), row, block, 0);
@@ -154,7 +149,7 @@ INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell,
     const FN(gates_context) one = {s, cell, begins ? gates : NULL, begins ? NULL : output};
     for (fastrnn_size row = 0; row < s->rows; row++)
         for (fastrnn_size block = 0; block < blocks; block++) {
-            if (FN(is_usual)(s->options)) FN(gates_of_block)(&one, &FN(usual), row, block, s->unit != NULL);
+            if (s->options->usual) FN(gates_of_block)(&one, &FN(usual), row, block, s->unit != NULL);
             else FN(gates_of_block)(&one, s->options, row, block, s->unit != NULL);
         }
 }
@@ -204,7 +199,7 @@ INLINE void FN(block_backward)(const fastrnn_backward *s, const fastrnn_cell *ce
 
 INLINE void FN(blocks_backward)(const fastrnn_backward *s, const fastrnn_cell *cell, FN(block_back_function) output,
                                 FN(block_back_function) gates) {
-    const int usual = FN(is_usual)(s->options) && s->dgates == NULL, with_unit = s->unit != NULL;
+    const int usual = s->options->usual && s->dgates == NULL, with_unit = s->unit != NULL;
     for (fastrnn_size row = 0; row < s->rows; row++)
         for (fastrnn_size block = s->first; block < s->last; block++) {
             if (usual && !with_unit) FN(block_backward)(s, cell, &FN(usual), output, gates, row, block, 0, 0);

@@ -95,7 +95,8 @@ def draw_clipped_gradients(directory: Path, epochs: int) -> None:
     x, y = waves(640, np.random.default_rng(0))
     figure, panels = new_figure(2)
     for (left, right), activation in zip(panels, ("tanh", "relu"), strict=True):
-        norms, losses = {}, {}
+        norms: dict[str, NormsThroughTime] = {}
+        losses: dict[str, list[float]] = {}
         for name, clip in (("as they are", None), ("clipped", 1.0)):
             model = simple(activation, 1.5)
             model.compile(SGD(0.01, momentum=0.9, global_clipnorm=clip), "mse")

@@ -13,8 +13,9 @@ import pytest
 
 import fastrnn
 from fastrnn import _memory
+from fastrnn.functional._options import names_of
 
-from .engine.cases import ENGINE_CELLS, spec_of
+from .engine.cases import ENGINE_CELLS, in_type, spec_of
 from .helpers import Cell
 
 Array = np.ndarray
@@ -55,7 +56,6 @@ NOT_REAL = [
 ARRAYS = [
     *(Bad(name, *case) for name in ("x", "h0", "c0", "w_x", "w_h", "b") for case in NOT_REAL),
     Bad("w_x", "None", with_value(None), TypeError, "expected an array of real numbers"),
-    Bad("w_h", "None", with_value(None), TypeError, "expected an array of real numbers"),
     Bad("x", "None", with_value(None), ValueError, "expected 2-D (T, I) or 3-D (B, T, I), got 0-D"),
     Bad("x", "a number", with_value(1.0), ValueError, "expected 2-D (T, I) or 3-D (B, T, I), got 0-D"),
     Bad("x", "1-D", lambda a: a[0, 0], ValueError, "expected 2-D (T, I) or 3-D (B, T, I), got 1-D"),
@@ -75,15 +75,34 @@ ARRAYS = [
     Bad("w_x", "of fewer columns", lambda a: a[:, 1:], ValueError, "expected shape (I, "),
     Bad("w_x", "transposed", lambda a: a.T, ValueError, "expected shape (I, "),
     Bad("w_x", "1-D", lambda a: a[0], ValueError, "expected shape (I, "),
-    Bad("w_h", "of fewer units", lambda a: a[:, 1:], ValueError, "expected shape (H, "),
-    Bad("w_h", "of fewer rows", lambda a: a[1:], ValueError, "expected shape (H, "),
-    Bad("w_h", "1-D", lambda a: a[0], ValueError, "expected 2-D, got 1-D"),
-    Bad("w_h", "3-D", lambda a: a[None], ValueError, "expected 2-D, got 3-D"),
-    Bad("w_h", "without units", lambda a: a[:0, :0], ValueError, "expected at least one unit"),
     Bad("b", "of fewer columns", lambda a: a[..., 1:], ValueError, "expected shape ("),
     Bad("b", "a number", with_value(0.0), ValueError, "expected shape ("),
     Bad("b", "of another rank", lambda a: a[None] if a.ndim == 1 else a[0], ValueError, "expected shape ("),
 ]
+
+WEIGHTS = {
+    "matrix": [
+        Bad("w_h", "None", with_value(None), TypeError, "expected an array of real numbers"),
+        Bad("w_h", "of fewer units", lambda a: a[:, 1:], ValueError, "expected shape (H, "),
+        Bad("w_h", "of fewer rows", lambda a: a[1:], ValueError, "expected shape (H, "),
+        Bad("w_h", "1-D", lambda a: a[0], ValueError, "expected 2-D, got 1-D"),
+        Bad("w_h", "3-D", lambda a: a[None], ValueError, "expected 2-D, got 3-D"),
+        Bad("w_h", "without units", lambda a: a[:0, :0], ValueError, "expected at least one unit"),
+    ],
+    "vector": [
+        Bad("w_h", "None", with_value(None), TypeError, "expected an array of real numbers"),
+        Bad("w_h", "a number", with_value(1.0), ValueError, "expected shape (H,) with at least one unit, got ()"),
+        Bad("w_h", "a matrix", with_value(np.ones((5, 5))), ValueError, "expected shape (H,) with at least one unit"),
+        Bad("w_h", "a column", with_value(np.ones((5, 1))), ValueError, "expected shape (H,) with at least one unit"),
+        Bad("w_h", "without units", lambda a: a[:0], ValueError, "expected shape (H,) with at least one unit"),
+    ],
+    None: [
+        Bad("w_h", "a matrix", with_value(np.ones((5, 10))), ValueError, "expected None, the cell has no recurrent"),
+        Bad("w_h", "a number", with_value(0.0), ValueError, "expected None, the cell has no recurrent weights"),
+        Bad("w_x", "half a gate", lambda a: a[:, :7], ValueError, "expected shape (I, 2*H), got (3, 7)"),
+        Bad("w_x", "without units", lambda a: a[:, :0], ValueError, "expected shape (I, 2*H), got (3, 0)"),
+    ],
+}
 
 OPTIONS = [
     Bad("lengths", "too few", with_value([1, 2, 3]), ValueError, "expected shape (B,) = (4,), got (3,)"),
@@ -125,7 +144,13 @@ OPTIONS = [
     Bad("activation", "unknown", with_value("tan"), ValueError, "expected one of 'linear', 'tanh', 'sigmoid', 'relu'"),
     Bad("activation", "a function", with_value(np.tanh), TypeError, "expected one of 'linear', 'tanh', 'sigmoid'"),
     Bad("activation", "None", with_value(None), TypeError, "expected one of 'linear', 'tanh', 'sigmoid', 'relu'"),
-    Bad("activation", "a list", with_value(["tanh"]), TypeError, "expected one of 'linear', 'tanh', 'sigmoid', 'relu'"),
+    Bad("activation", "a set", with_value({"tanh"}), TypeError, "expected one of 'linear', 'tanh', 'sigmoid', 'relu'"),
+    Bad("activation", "empty", with_value(()), ValueError, "expected one of 'linear', 'tanh', 'sigmoid', 'relu'"),
+    Bad("activation", "unknown with constants", with_value(("tan", 1)), ValueError, "expected one of 'linear', 'tanh'"),
+    Bad("activation", "without constants", with_value(("relu", 1)), ValueError, "relu takes no constants, got ("),
+    Bad("activation", "too many constants", with_value(("elu", 1, 2)), ValueError, "elu takes 1 constants, got ("),
+    Bad("last_only", "a number", with_value(1), TypeError, "expected True or False, got 1"),
+    Bad("keep_cache", "None", with_value(None), TypeError, "expected True or False, got None"),
     Bad("num_threads", "zero", with_value(0), ValueError, "expected an integer >= 1, got 0"),
     Bad("num_threads", "negative", with_value(-2), ValueError, "expected an integer >= 1, got -2"),
     Bad("num_threads", "a float", with_value(2.0), TypeError, "expected an integer, got 2.0"),
@@ -134,7 +159,7 @@ OPTIONS = [
 ]
 
 UPSTREAM = [
-    *(Bad(name, *case) for name in ("dy", "dh_n", "dc_n") for case in NOT_REAL),
+    *(Bad(name, *case) for name in ("dy", "dh_n", "dc_n", "dc", "dgates") for case in NOT_REAL),
     Bad("dy", "of fewer rows", lambda a: a[1:], ValueError, "expected shape (B, T, H) = (4, 6, 5), got (3, 6, 5)"),
     Bad("dy", "of fewer steps", lambda a: a[:, 1:], ValueError, "expected shape (B, T, H) = (4, 6, 5), got (4, 5, 5)"),
     Bad("dy", "of one row", lambda a: a[0], ValueError, "expected shape (B, T, H) = (4, 6, 5), got (6, 5)"),
@@ -143,7 +168,72 @@ UPSTREAM = [
     Bad("dh_n", "of one row", lambda a: a[0], ValueError, "expected shape (B, H) = (4, 5), got (5,)"),
     Bad("dh_n", "too large", lambda a: a[None], ValueError, "expected shape (B, H) = (4, 5), got (1, 4, 5)"),
     Bad("dc_n", "of fewer units", lambda a: a[:, 1:], ValueError, "expected shape (B, H) = (4, 5), got (4, 4)"),
+    Bad("dc", "of one step", lambda a: a[:, 0], ValueError, "expected shape (B, T, H) = (4, 6, 5), got (4, 5)"),
+    Bad("dgates", "of one row", lambda a: a[0], ValueError, "expected shape (B, T, G*H) = (4, 6, "),
 ]
+
+# ---- options of the cells: what they refuse, by the cells that have them ---------------------------------------------
+
+FROM_0_TO_1 = "expected numbers from 0 to 1, got "
+MASKS = {"dropout_mask": "(B, I) = (4, 3)", "recurrent_dropout_mask": "(B, H) = (4, 5)"}
+ZONEOUT = ("zoneout_mask", "zoneout_cell_mask")
+LIMITS = ("clip", "cell_clip")
+CELL_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    *(({name: 0}, ValueError, f"{name}: expected a number > 0, got 0") for name in LIMITS),
+    *(({name: -1.0}, ValueError, f"{name}: expected a number > 0, got -1") for name in LIMITS),
+    *(({name: np.inf}, ValueError, f"{name}: expected a finite number, got inf") for name in LIMITS),
+    *(({name: "1"}, TypeError, f"{name}: expected a number, got '1' of type str") for name in LIMITS),
+    *(({name: [1, 2]}, TypeError, f"{name}: expected a number, got [1, 2]") for name in LIMITS),
+    *(({name: True}, TypeError, f"{name}: expected a number, got True") for name in LIMITS),
+    *(({name: np.ones((4, 9))}, ValueError, f"{name}: expected shape {shape}, got (4, 9)") for name, shape in MASKS.items()),
+    *(({name: np.ones(5)}, ValueError, f"{name}: expected shape {shape}, got (5,)") for name, shape in MASKS.items()),
+    *(({name: 0.5}, ValueError, f"{name}: expected shape {shape}, got ()") for name, shape in MASKS.items()),
+    *(({name: "yes"}, TypeError, f"{name}: expected an array of real numbers, got dtype <U3") for name in MASKS),
+    *(({name: [[1], [1, 2]]}, ValueError, f"{name}: expected an array of numbers, got a ragged") for name in MASKS),
+    *(({name: np.ones((4, 6))}, ValueError, f"{name}: expected shape (B, T, H) = (4, 6, 5), got (4, 6)") for name in ZONEOUT),
+    *(({name: 1.5}, ValueError, f"{name}: {FROM_0_TO_1}1.5") for name in ZONEOUT),
+    *(({name: -0.5}, ValueError, f"{name}: {FROM_0_TO_1}-0.5") for name in ZONEOUT),
+    *(({name: np.nan}, ValueError, f"{name}: {FROM_0_TO_1}nan") for name in ZONEOUT),
+    *(({name: np.full((4, 6, 5), 2)}, ValueError, f"{name}: {FROM_0_TO_1}2 to 2") for name in ZONEOUT),
+    *(({name: np.full((4, 6, 5), np.nan)}, ValueError, f"{name}: {FROM_0_TO_1}nan") for name in ZONEOUT),
+    *(({name: "0.5"}, TypeError, f"{name}: expected an array of real numbers") for name in ZONEOUT),
+    ({"ln_epsilon": -1e-9}, ValueError, "ln_epsilon: expected a number >= 0, got -1e-09"),
+    ({"ln_epsilon": None, "ln_gain": np.ones(5)}, ValueError, "ln_bias: layer norm needs ln_gain, ln_bias, got ln_gain al"),
+    ({"ln_gain": np.ones(5)}, ValueError, "ln_bias: layer norm needs ln_gain, ln_bias, got ln_gain alone"),
+    ({"ln_bias": np.ones(5)}, ValueError, "ln_gain: layer norm needs ln_gain, ln_bias, got ln_bias alone"),
+    ({"ln_gain": np.ones(9), "ln_bias": np.ones(5)}, ValueError, "ln_gain: expected shape (H,) = (5,), got (9,)"),
+    ({"ln_x_gain": np.ones(5)}, ValueError, "ln_h_gain: layer norm needs ln_x_gain, ln_h_gain"),
+    ({"ln_c_gain": np.ones(5)}, ValueError, "ln_x_gain: layer norm needs ln_x_gain, ln_h_gain, ln_c_gain, ln_c_bias, got"),
+    ({"peephole": np.ones(15)}, ValueError, "peephole: expected shape (3, H) = (3, 5), got (15,)"),
+    ({"peephole": np.ones((3, 5), complex)}, TypeError, "peephole: expected an array of real numbers, got dtype complex128"),
+    ({"w_proj": np.ones(5)}, ValueError, "w_proj: expected 2-D, got 1-D"),
+    ({"w_proj": np.ones((5, 3))}, ValueError, "w_h: expected shape (P, 4*H) = (3, 20), got (5, 20)"),
+    ({"w_proj": np.ones((5, 0))}, ValueError, "w_proj: expected shape (H, P), got (5, 0)"),
+    ({"w_proj": np.ones((0, 5))}, ValueError, "w_proj: expected at least one unit, got shape (0, 5)"),
+    ({"coupled": 1}, TypeError, "coupled: expected True or False, got 1"),
+    ({"output_activation": "softmax"}, ValueError, "output_activation: expected one of 'linear', 'tanh'"),
+    ({"leak": 0}, ValueError, "leak: expected numbers > 0 and <= 1, got 0 to 0"),
+    ({"leak": 1.01}, ValueError, "leak: expected numbers > 0 and <= 1, got 1.01"),
+    ({"leak": [0.1, 0.2, 0.3, 0.4, np.nan]}, ValueError, "leak: expected numbers > 0 and <= 1, got nan"),
+    ({"leak": [0.5]}, ValueError, "leak: expected shape (H,) = (5,), got (1,)"),
+    ({"leak": True}, TypeError, "leak: expected a number, got True"),
+]  # fmt: skip
+
+# What cells do not have, None or not; only of layer norm a message says why.
+HAS_NOT = {
+    "rnn": ("recurrent_activation", "peephole", "cell_clip", "coupled", "w_proj", "zoneout_cell_mask", "leak",
+            "ln_x_gain", "reset_after", "output_activation"),
+    "lstm": ("ln_gain", "reset_after", "leak"),
+    "gru": ("ln_gain", "ln_c_gain", "peephole", "cell_clip", "coupled", "w_proj", "output_activation", "leak"),
+    "indrnn": ("recurrent_activation", "leak", "cell_clip", "reset_after"),
+    "mingru": ("reset_after", "leak", "cell_clip", "recurrent_dropout_mask"),
+    "leaky": ("recurrent_activation", "ln_x_gain", "cell_clip", "reset_after"),
+}  # fmt: skip
+WITHOUT_NORM = {
+    "gru-reset_after=False": "layer norm needs reset_after=True: it spans all gates, and the candidate's product waits",
+    "indrnn": "indrnn has no recurrent product to normalise; normalise its input instead",
+    "mingru": "mingru has no recurrent product to normalise; normalise its input instead",
+}
 
 
 def assert_raises(bad: Bad, call: Callable[[], Any], given: dict[str, Any], name: str = "") -> None:
@@ -163,13 +253,25 @@ def assert_raises(bad: Bad, call: Callable[[], Any], given: dict[str, Any], name
 
 def takes(cell: Cell, argument: str) -> bool:
     """The argument is one of the cell's."""
-    return "c" in cell.states or argument not in ("c0", "dc_n")
+    if argument == "w_h":
+        return cell.recurrent is not None
+    return "c" in cell.states or argument not in ("c0", "dc_n", "dc")
+
+
+def has(cell: Cell, options: dict[str, Any]) -> bool:
+    """All of the options are the cell's."""
+    return options.keys() <= names_of(spec_of(cell))
 
 
 def cells_and(table: list[Bad]) -> pytest.MarkDecorator:
     """Every line of a table for every cell that has the argument."""
     pairs = [(cell, bad) for cell in ENGINE_CELLS for bad in table if takes(cell, bad.argument)]
     return pytest.mark.parametrize(("cell", "bad"), pairs, ids=str)
+
+
+weights = pytest.mark.parametrize(
+    ("cell", "bad"), [(cell, bad) for cell in ENGINE_CELLS for bad in WEIGHTS[cell.recurrent]], ids=str
+)
 
 
 @pytest.fixture
@@ -183,6 +285,11 @@ def test_arrays(cell: Cell, bad: Bad, arguments: dict[str, Any]) -> None:
     assert_raises(bad, lambda: cell.forward(fastrnn, arguments), arguments)
 
 
+@weights
+def test_recurrent_weights(cell: Cell, bad: Bad, arguments: dict[str, Any]) -> None:
+    test_arrays(cell, bad, arguments)
+
+
 @cells_and([bad for bad in ARRAYS if bad.argument != "x"])
 def test_arrays_of_a_step(cell: Cell, bad: Bad, arguments: dict[str, Any]) -> None:
     arguments[bad.argument] = bad.change(arguments[bad.argument])
@@ -191,6 +298,11 @@ def test_arrays_of_a_step(cell: Cell, bad: Bad, arguments: dict[str, Any]) -> No
     step["x_t"] = step["x_t"][:, 0]
     name = names.get(bad.argument, bad.argument)
     assert_raises(bad, lambda: cell.step_forward(fastrnn, step), step, name)
+
+
+@weights
+def test_recurrent_weights_of_a_step(cell: Cell, bad: Bad, arguments: dict[str, Any]) -> None:
+    test_arrays_of_a_step(cell, bad, arguments)
 
 
 @cells
@@ -228,11 +340,64 @@ def test_recurrent_activation(cell: Cell, bad: Bad, arguments: dict[str, Any]) -
             cell.forward(fastrnn, arguments, **option)
 
 
+@pytest.mark.parametrize(
+    ("cell", "options", "error", "message"),
+    [
+        pytest.param(cell, *case, id=f"{cell}-{case[2]}")
+        for cell in ENGINE_CELLS
+        for case in CELL_OPTIONS
+        if has(cell, case[0])
+    ],
+)
+@pytest.mark.parametrize("kind", ["sequence", "step"])
+def test_cell_options(
+    cell: Cell, options: dict[str, Any], error: type[Exception], message: str, kind: str, arguments: dict[str, Any]
+) -> None:
+    call = cell.forward
+    if kind == "step":
+        arguments["x"], call = arguments["x"][:, 0], cell.step_forward
+        options = {name: v[:, 0] if isinstance(v, np.ndarray) and v.ndim == 3 else v for name, v in options.items()}
+        message = message.replace("(B, T, H) = (4, 6, 5), got (4, 6)", "(B, H) = (4, 5), got (4, 6)")
+    bad = Bad(message.split(":")[0], "", with_value(None), error, message.split(": ", 1)[1])
+    assert_raises(bad, lambda: call(fastrnn, arguments, **options), {**arguments, **options})
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [(cell, name) for cell in ENGINE_CELLS if cell.bias_rows or cell.name != "gru" for name in HAS_NOT[cell.name]],
+    ids=str,
+)
+def test_options_of_other_cells(cell: Cell, name: str, arguments: dict[str, Any]) -> None:
+    for value in (None, np.ones(5), True):
+        with pytest.raises(TypeError, match=rf"^{cell.name}_forward\(\) got an unexpected keyword argument '{name}'$"):
+            cell.forward(fastrnn, arguments, **{name: value})
+    arguments["x"] = arguments["x"][:, 0]
+    with pytest.raises(TypeError, match=rf"^{cell.name}_step_forward\(\) got an unexpected keyword argument '{name}'$"):
+        cell.step_forward(fastrnn, arguments, **{name: None})
+
+
+@pytest.mark.parametrize("cell", [cell for cell in ENGINE_CELLS if str(cell) in WITHOUT_NORM], ids=str)
+def test_cells_without_layer_norm_say_why(cell: Cell, arguments: dict[str, Any]) -> None:
+    gains = {name: np.ones(5 * cell.gates) for name in ("ln_x_gain", "ln_h_gain")}
+    with pytest.raises(ValueError, match=f"^ln_x_gain: {WITHOUT_NORM[str(cell)]}"):
+        cell.forward(fastrnn, arguments, **gains)
+
+
+@cells
+@pytest.mark.parametrize(
+    "name", ["lengths", "reset_mask", "reverse", "keep_cache", "memory", "num_threads", "last_only"]
+)
+def test_a_step_refuses_what_only_a_sequence_has(cell: Cell, name: str, arguments: dict[str, Any]) -> None:
+    arguments["x"] = arguments["x"][:, 0]
+    with pytest.raises(TypeError, match=rf"^{cell.name}_step_forward\(\) got an unexpected keyword argument '{name}'$"):
+        cell.step_forward(fastrnn, arguments, **{name: None})
+
+
 @cells_and(UPSTREAM)
 def test_upstream_gradients(cell: Cell, bad: Bad, arguments: dict[str, Any], rng: np.random.Generator) -> None:
     y, cache = cell.forward(fastrnn, arguments)
-    upstream = {"dy": rng.normal(size=y.shape), "dh_n": cache.h_n.copy()}
-    upstream |= {"dc_n": cache.c_n.copy()} if "c" in cell.states else {}
+    upstream = {"dy": rng.normal(size=y.shape), "dh_n": cache.h_n.copy(), "dgates": cache.gates}
+    upstream |= {"dc_n": cache.c_n.copy(), "dc": cache.c.copy()} if "c" in cell.states else {}
     expected = cell.backward(fastrnn, y, cache)
     wrong = {**upstream, bad.argument: bad.change(upstream[bad.argument])}
     assert_raises(bad, lambda: cell.backward(fastrnn, wrong["dy"], cache, **without_dy(wrong)), wrong)
@@ -286,13 +451,20 @@ VAST = [
 ]
 
 
-@cells
-@pytest.mark.parametrize(("name", "value", "message"), VAST, ids=[f"{name} {v.shape}" for name, v, _ in VAST])
+@pytest.mark.parametrize(
+    ("cell", "name", "value", "message"),
+    [
+        pytest.param(cell, name, value, message, id=f"{cell}-{name}{value.shape}")
+        for cell in ENGINE_CELLS
+        for name, value, message in VAST
+        if takes(cell, name)
+    ],
+)
 def test_vast_sizes_raise_at_once(
     cell: Cell, name: str, value: Array, message: str, arguments: dict[str, Any], rng: np.random.Generator
 ) -> None:
     """Neither memory nor time is spent on what cannot be."""
-    single = {key: array.astype(np.float32) for key, array in arguments.items()}
+    single = in_type(arguments, np.float32)
     y, cache = cell.forward(fastrnn, single)
     options: dict[str, Any] = {}
     if name in single:
@@ -323,7 +495,7 @@ def test_vast_sizes_raise_at_once(
 
 @cells
 def test_a_vast_step_raises_at_once(cell: Cell, arguments: dict[str, Any]) -> None:
-    weights = {name: arguments[name].astype(np.float32) for name in ("w_x", "w_h", "b")}
+    weights = {name: value for name, value in in_type(arguments, np.float32).items() if name in ("w_x", "w_h", "b")}
     states = dict.fromkeys(cell.states)
     with pytest.raises(ValueError, match=r"^x: .* cannot be addressed"):
         cell.step_forward(fastrnn, {"x_t": vast(2**58, INPUTS), **states, **weights})

@@ -23,6 +23,8 @@ SHORT = {  # arguments that make a script quick
     "forecast_co2.py": ["--seeds", "1"],
     "forecast_intervals.py": ["--epochs", "1"],
     "four_kinds.py": ["--quick"],
+    "long_sequences.py": ["--quick"],
+    "short_memory.py": ["--quick"],
 }
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are part of the sources alone")
@@ -112,3 +114,12 @@ def test_four_kinds_beat_their_baselines(tmp_path: Path) -> None:
         *baselines, network = [float(line.split()[-1]) for line in task.splitlines() if line.startswith("    ")]
         assert len(baselines) == 2 and network < 0.8 * min(baselines)
     assert len(tasks) == 4
+
+
+@pytest.mark.slow
+def test_a_million_steps_train_within_a_gigabyte(tmp_path: Path) -> None:
+    """The losses of three updates and the peak memory, as the example prints them in its last columns."""
+    sparing, *_ = run_example("long_sequences.py", "--million", directory=tmp_path).splitlines()[2:]
+    *_, megabytes, first, second, third = sparing.split()
+    assert sparing.split()[0] == "memory='sqrt'" and float(megabytes) < 1000
+    assert float(first) > float(second) > float(third)

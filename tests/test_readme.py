@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES_WITH_PYTHON = (
-    "README.md",
-    *(f"docs/{page}.md" for page in ("cells", "options", "masks_and_lengths", "custom_cells", "encoder_decoder", "convolutions")),
-)
-DOCUMENTS = (*PAGES_WITH_PYTHON, "CONTRIBUTING.md", "docs/performance.md")
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md"))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
+HAVE_DOCUMENTS = bool(PAGES) and all((ROOT / name).is_file() for name in DOCUMENTS)
+PAGES_WITH_PYTHON = [
+    name for name in DOCUMENTS if HAVE_DOCUMENTS and "\n```python\n" in (ROOT / name).read_text(encoding="utf-8")
+]
 
-pytestmark = pytest.mark.skipif(
-    not all((ROOT / name).is_file() for name in DOCUMENTS), reason="the documents are part of the sources alone"
-)
+pytestmark = pytest.mark.skipif(not HAVE_DOCUMENTS, reason="the documents are part of the sources alone")
 
 
 def python_blocks(text: str) -> list[str]:
@@ -67,3 +66,18 @@ def test_links(document: str) -> None:
     path = ROOT / document
     links = relative_links(path.read_text(encoding="utf-8"))
     assert not [link for link in links if not leads_somewhere(path, link)]
+
+
+def test_everything_is_two_clicks_from_the_readme() -> None:
+    """Every page, and every example, is linked by the README or by a document that the README links."""
+
+    def linked_by(document: Path) -> set[Path]:
+        links = relative_links(document.read_text(encoding="utf-8"))
+        return {(document.parent / link.partition("#")[0]).resolve() for link in links if not link.startswith("#")}
+
+    first = linked_by(ROOT / "README.md")
+    second = set[Path]().union(*(linked_by(path) for path in first if path.suffix == ".md"))
+    examples = [path for path in ROOT.glob("examples/*") if path.suffix == ".py" or (path / "__main__.py").is_file()]
+    assert PAGES_WITH_PYTHON and examples
+    wanted = {ROOT / name for name in PAGES} | set(examples)
+    assert not sorted(str(path.relative_to(ROOT)) for path in wanted if path.resolve() not in first | second)

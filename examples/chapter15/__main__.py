@@ -5,7 +5,6 @@ python -m examples.chapter15 [--only deep_rnns short_memory] [--seeds 5] [--quic
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from pathlib import Path
@@ -19,7 +18,6 @@ def main(arguments: list[str] | None = None) -> None:
     from chapter import make_parser, run
 
     parser = make_parser(__doc__.splitlines()[0])
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="SECTION", help=", ".join(NAMES))
     options = parser.parse_args(arguments)
     run(*(importlib.import_module(name).SECTION for name in NAMES if name in options.only), arguments=options)

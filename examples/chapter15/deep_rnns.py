@@ -30,7 +30,13 @@ SECTION = Section(
     task=one_step,
     networks=[
         Network("SimpleRNN 20-20-1", recurrent_to_the_end, one_step, published="0.0029"),
-        Network("SimpleRNN 20-20, Dense(1)", dense_at_the_end, one_step, published="0.0026"),
+        Network(
+            "SimpleRNN 20-20, Dense(1)",
+            dense_at_the_end,
+            one_step,
+            published="0.0026",
+            keras=(0.0025, 0.0026, 0.0029),
+        ),
     ],
 )
 

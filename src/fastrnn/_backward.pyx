@@ -16,7 +16,7 @@ from ._memory cimport Memory, reserve, take
 from ._schedule cimport Plan, chunk_start, data_of
 from ._share cimport Share, interrupted, members_for, raise_signal, share_of, zero_reset_rows
 from ._step cimport Weights
-from ._weights cimport Transposed, bind_parameters, bind_transposed
+from ._weights cimport bind_parameters, bind_transposed
 
 import numpy as np
 
@@ -24,7 +24,7 @@ cnp.import_array()
 
 
 cdef struct Extras:  # columns of the rows whose sums are gradients by parameters of single units; offsets in bytes
-    Py_ssize_t unit, x_gain, x_add, h_gain, h_add, c_gain, c_add
+    Py_ssize_t unit, c_gain, c_add
     Py_ssize_t wide  # of a row
 
 
@@ -34,7 +34,7 @@ cdef struct Backward:
     Kept kept        # the forward pass's
     Py_ssize_t base  # the row that `kept` begins with
     Mixing mixing
-    Transposed weights
+    Weights weights  # packed for products with their transposes: w_x (G·Hp, Ip), w_h (first·Hp, Pp), ...
     Extras extras
     fastrnn_barrier barrier
     double next_look
@@ -44,7 +44,8 @@ cdef struct Backward:
     char *dh         # (B, Pp): the gradient by the state, carried from step to step
     char *dc         # (B, Hp)
     char *dgx        # (rows of a chunk, G·Hp)
-    char *dgh        # (rows, first·Hp); the same memory unless `apart`
+    char *dgh        # (rows, first·Hp); the same memory for additive cells
+    char *dgn        # (rows, norm's width): dgh behind the norm; the same memory without one
     char *dsecond    # (rows, second·Hp)
     char *second     # (rows, Hp): what the second product took
     char *dproj      # (rows, Pp): gradient by the projected h
@@ -69,6 +70,10 @@ cdef struct Backward:
     char *db         # (G·Hp,)
     char *db_h       # (first·Hp,)
     char *dextras
+    char *dx_gain    # (G·Hp,), as the next; these four of layer norm
+    char *dh_gain
+    char *dsum_gain  # (Hp,)
+    char *dsum_add
     char *dy_user    # (B, T, P), or NULL
     char *dc_user    # (B, T, H), or NULL
     char *dgates_user  # (B, T, G·H), or NULL
@@ -135,7 +140,7 @@ cdef void norm_back(Backward *p, int gates, const char *hat, const char *scales,
     p.run.kernels.norm_back(&back)
 
 
-cdef void cell_back(Backward *p, fastrnn_backward *step, const Kept *at, char *extras) noexcept nogil:
+cdef void cell_back(Backward *p, fastrnn_backward *step, const Kept *at, char *extras, char *dgn) noexcept nogil:
     """The cell's own part; between its output and its gates may stand the norm of the cell state."""
     cdef Run *run = &p.run
     cdef Extras *e = &p.extras
@@ -146,15 +151,8 @@ cdef void cell_back(Backward *p, fastrnn_backward *step, const Kept *at, char *e
                   extras + e.c_add, step.rows)
         step.part = FASTRNN_GATES_PART
     run.kernels.backward[run.index](step)
-    if not run.norm:
-        return
-    if run.cell.norm == FASTRNN_NORMS_APART:
-        norm_back(p, run.cell.gates, at.h_hat, at.h_scale, p.h_gain,
-                  <char *>(step.dgx if run.cell.additive else step.dgh), <char *>step.dgh, extras + e.h_gain,
-                  NULL if run.cell.additive else extras + e.h_add, step.rows)
-    else:
-        norm_back(p, run.cell.gates, at.h_hat, at.h_scale, p.h_gain, <char *>step.dgx, <char *>step.dgx,
-                  extras + e.h_gain, extras + e.h_add, step.rows)
+    if run.norm:
+        norm_back(p, run.cell.gates, at.h_hat, at.h_scale, p.h_gain, <char *>step.dgh, dgn, NULL, NULL, step.rows)
 
 
 cdef void gate_gradients(Backward *p, const Share *share, Py_ssize_t t, Py_ssize_t in_chunk,
@@ -180,16 +178,18 @@ cdef void gate_gradients(Backward *p, const Share *share, Py_ssize_t t, Py_ssize
               t, first, rows)
     step.rows, step.units, step.part, step.options = rows, run.units, FASTRNN_WHOLE, &run.options
     step.first, step.last = share.unit // run.kernels.width, share.end // run.kernels.width
-    step.unit = p.unit if run.has_unit else NULL
+    step.unit, step.dshown = p.unit, NULL
     step.gates, step.h_prev, step.c_prev = at.gates, at.h, at.c
     step.input, step.input_stride = at.input, run.padded_outputs
-    step.w_second, step.zeros = p.weights.w_second, p.zeros
     step.dh, step.dc = dh, dc
-    step.dshown = p.dshown + first * run.cell_state if run.norm else NULL
-    step.dgx, step.dgh = p.dgx + in_chunk * run.wide, p.dgh + in_chunk * (run.first_wide if run.apart else run.wide)
-    step.dsecond = p.dsecond + in_chunk * (run.wide - run.first_wide)
-    step.second = p.second + in_chunk * run.cell_state
+    step.dgx, step.dgh = p.dgx + in_chunk * run.wide, p.dgh + in_chunk * run.first_wide
     step.dunit, step.dunit_stride = extras + p.extras.unit, p.extras.wide // run.size
+    if run.norm:
+        step.dshown = p.dshown + first * run.cell_state
+    if run.cell.second:
+        step.w_second, step.zeros = p.weights.w_second, p.zeros
+        step.dsecond = p.dsecond + in_chunk * (run.wide - run.first_wide)
+        step.second = p.second + in_chunk * run.cell_state
     if run.projected:
         # doutput (rows, Hp) = dh (rows, Pp) · w_projᵀ (Pp, Hp); nothing goes past the projection
         doutput = p.doutput + first * run.cell_state
@@ -206,7 +206,7 @@ cdef void gate_gradients(Backward *p, const Share *share, Py_ssize_t t, Py_ssize
     if run.masks_h:
         step.dinput = p.dinput + first * run.state
         memset(step.dinput, 0, rows * run.state)
-    cell_back(p, &step, &at, extras)
+    cell_back(p, &step, &at, extras, p.dgn + in_chunk * run.first_wide)
 
 
 cdef void state_gradients(Backward *p, const Share *share, Py_ssize_t in_chunk, Py_ssize_t rows) noexcept nogil:
@@ -217,8 +217,8 @@ cdef void state_gradients(Backward *p, const Share *share, Py_ssize_t in_chunk, 
     cdef char *into = p.dinput + first * run.state if run.masks_h else dh
     cdef Py_ssize_t end = run.padded_outputs if share.all_units else share.end
     if run.cell.recurrent == FASTRNN_PRODUCT:
-        transposed_product(run, p.dgh + in_chunk * (run.first_wide if run.apart else run.wide),
-                           run.first * run.padded, p.weights.w_h, into, run.padded_outputs, into, run.padded_outputs,
+        transposed_product(run, p.dgn + in_chunk * run.first_wide, run.first * run.padded, p.weights.w_h, into,
+                           run.padded_outputs, into, run.padded_outputs,
                            share.unit, end, rows)
     if run.masks_h:
         run.kernels.multiply_add(into, p.mixing.mask_h + first * run.state, dh, rows * run.padded_outputs)
@@ -245,20 +245,54 @@ cdef void add_gram(const Run *run, const char *a, Py_ssize_t m, Py_ssize_t a_str
         run.kernels.add_gram(&gram)
 
 
+cdef void add_column_products(const Run *run, const char *a, const char *b, char *c, Py_ssize_t columns,
+                              Py_ssize_t rows, int member, int members) noexcept nogil:
+    """c (columns,) += the columns of a∘b, both (rows, columns), a member's columns."""
+    cdef fastrnn_gram gram
+    cdef Py_ssize_t group = 4 * run.kernels.width, groups = (columns + group - 1) // group
+    cdef Py_ssize_t first = groups * member // members * group
+    cdef Py_ssize_t last = min(groups * (member + 1) // members * group, columns)
+    gram.rows, gram.n, gram.stride, gram.a_stride = rows, last - first, columns, columns
+    gram.a, gram.b, gram.c = a + first * run.size, b + first * run.size, c + first * run.size
+    if first < last:
+        run.kernels.add_product_sums(&gram)
+
+
+cdef void norm_gradients(Backward *p, Py_ssize_t row, Py_ssize_t rows, int member, int members) noexcept nogil:
+    """What a chunk of rows adds to the gradients by gains and by what stands behind norms, for a member's columns."""
+    cdef Run *run = &p.run
+    cdef Kept at = kept_at(run, &p.kept, row - p.base)
+    cdef Py_ssize_t wide = run.cell.gates * run.padded
+    if run.cell.norm == FASTRNN_NORMS_APART:
+        add_column_products(run, at.x_hat, p.dgx, p.dx_gain, wide, rows, member, members)
+        add_column_products(run, at.h_hat, p.dgh, p.dh_gain, wide, rows, member, members)
+        add_gram(run, NULL, 0, 0, p.dgx, p.db, wide, rows, member, members)
+        if run.cell.bias_rows == 2:
+            add_gram(run, NULL, 0, 0, p.dgh, p.db_h, wide, rows, member, members)
+    else:
+        add_column_products(run, at.h_hat, p.dgx, p.dsum_gain, wide, rows, member, members)
+        add_gram(run, NULL, 0, 0, p.dgx, p.dsum_add, wide, rows, member, members)
+
+
+cdef const char *by_products(Backward *p) noexcept nogil:
+    """The rows (G·Hp) that are the gradient by x·w_x: behind the norm of the sum there is but one gradient."""
+    return p.dgn if p.run.norm and p.run.cell.norm == FASTRNN_NORM_OF_SUM else p.dgx
+
+
 cdef void weight_gradients(Backward *p, Py_ssize_t row, Py_ssize_t rows, int member, int members) noexcept nogil:
     """What a chunk of rows adds to the gradients of weights and bias, for a member's columns."""
     cdef Run *run = &p.run
     cdef Kept at = kept_at(run, &p.kept, row - p.base)
     cdef Py_ssize_t wide = run.cell.gates * run.padded, first_wide = run.first * run.padded
     # dw_x (I, G·Hp) += xᵀ (I, rows) · dgx (rows, G·Hp)
-    add_gram(run, at.x, run.inputs, run.inputs, p.dgx, p.dw_x, wide, rows, member, members)
-    if not (run.norm and run.cell.norm == FASTRNN_NORMS_APART):  # else dgx is behind the norm, b before it
-        add_gram(run, NULL, 0, 0, p.dgx, p.db, wide, rows, member, members)
+    add_gram(run, at.x, run.inputs, run.inputs, by_products(p), p.dw_x, wide, rows, member, members)
+    if not (run.norm and run.cell.norm == FASTRNN_NORMS_APART):  # b stands before the norm
+        add_gram(run, NULL, 0, 0, by_products(p), p.db, wide, rows, member, members)
         if run.cell.bias_rows == 2:
             add_gram(run, NULL, 0, 0, p.dgh, p.db_h, first_wide, rows, member, members)
     if run.cell.recurrent == FASTRNN_PRODUCT:
         # dw_h (P, first·Hp) += inputᵀ (P, rows) · dgh (rows, first·Hp)
-        add_gram(run, at.input, run.outputs, run.padded_outputs, p.dgh, p.dw_h, first_wide, rows, member, members)
+        add_gram(run, at.input, run.outputs, run.padded_outputs, p.dgn, p.dw_h, first_wide, rows, member, members)
     if run.cell.second:
         # dw_second (H, second·Hp) += secondᵀ (H, rows) · dsecond (rows, second·Hp)
         add_gram(run, p.second, run.units, run.padded, p.dsecond, p.dw_second, wide - first_wide, rows, member, members)
@@ -274,10 +308,8 @@ cdef void input_norm_back(Backward *p, Py_ssize_t row, Py_ssize_t rows, int memb
     cdef Run *run = &p.run
     cdef Py_ssize_t first = rows * member // members, last = rows * (member + 1) // members
     cdef Kept at = kept_at(run, &p.kept, row + first - p.base)
-    cdef char *extras = p.rows_of_extras + first * p.extras.wide
     cdef char *dgx = p.dgx + first * run.wide
-    norm_back(p, run.cell.gates, at.x_hat, at.x_scale, p.x_gain, dgx, dgx, extras + p.extras.x_gain,
-              extras + p.extras.x_add, last - first)
+    norm_back(p, run.cell.gates, at.x_hat, at.x_scale, p.x_gain, dgx, dgx, NULL, NULL, last - first)
 
 
 cdef void input_gradients(Backward *p, Py_ssize_t start, Py_ssize_t end, int member, int members) noexcept nogil:
@@ -290,8 +322,8 @@ cdef void input_gradients(Backward *p, Py_ssize_t start, Py_ssize_t end, int mem
     cdef char *dx = p.dx + first * columns * run.size
     if first == last or p.dx_user == NULL:
         return
-    transposed_product(run, p.dgx + first * run.wide, run.cell.gates * run.padded, p.weights.w_x, p.zeros, 0, dx,
-                       columns, 0, columns, last - first)
+    transposed_product(run, by_products(p) + first * run.wide, run.cell.gates * run.padded, p.weights.w_x, p.zeros, 0,
+                       dx, columns, 0, columns, last - first)
     for t in range(start, end):
         low, high = max(plan.offsets[t] - base, first), min(plan.offsets[t + 1] - base, last)
         in_step = low - plan.offsets[t] + base
@@ -334,9 +366,12 @@ cdef void backward_loop(void *context, int member, int members) noexcept nogil:
             return
         turn = 1 - turn
         row, rows = plan.offsets[start], plan.offsets[end] - plan.offsets[start]
-        if run.norm and run.cell.norm == FASTRNN_NORMS_APART:
-            input_norm_back(p, row, rows, member, members)
+        if run.norm:
+            norm_gradients(p, row, rows, member, members)
             fastrnn_barrier_wait(&p.barrier, members)
+            if run.cell.norm == FASTRNN_NORMS_APART:
+                input_norm_back(p, row, rows, member, members)
+                fastrnn_barrier_wait(&p.barrier, members)
         weight_gradients(p, row, rows, member, members)
         input_gradients(p, start, end, member, members)
         fastrnn_barrier_wait(&p.barrier, members)  # and are no longer needed
@@ -344,23 +379,11 @@ cdef void backward_loop(void *context, int member, int members) noexcept nogil:
 
 
 cdef void place_extras(const Run *run, Extras *e) noexcept nogil:
-    cdef bint apart = run.norm and run.cell.norm == FASTRNN_NORMS_APART
     cdef bint of_c = run.norm and run.cell.cell_state
-    cdef Py_ssize_t wide = 0
-    e.unit = wide
-    wide += run.cell.unit_parameters * run.cell_state if run.has_unit else 0
-    e.x_gain = wide
-    wide += run.wide if apart else 0
-    e.x_add = wide
-    wide += run.wide if apart else 0
-    e.h_gain = wide
-    wide += run.norm_wide
-    e.h_add = wide
-    wide += run.norm_wide if run.norm and not (apart and run.cell.additive) else 0
-    e.c_gain = wide
-    wide += run.cell_state if of_c else 0
-    e.c_add = wide
-    e.wide = wide + (run.cell_state if of_c else 0)
+    e.unit = 0
+    e.c_gain = run.cell.unit_parameters * run.cell_state if run.has_unit else 0
+    e.c_add = e.c_gain + (run.cell_state if of_c else 0)
+    e.wide = e.c_add + (run.cell_state if of_c else 0)
 
 
 cdef size_t place_sums(Backward *p, char *data) noexcept nogil:
@@ -375,6 +398,9 @@ cdef size_t place_sums(Backward *p, char *data) noexcept nogil:
     p.db = data + reserve(&total, run.wide)
     p.db_h = data + reserve(&total, run.wide)
     p.dextras = data + reserve(&total, p.extras.wide)
+    p.dx_gain = data + reserve(&total, run.norm_wide)
+    p.dh_gain = p.dsum_gain = data + reserve(&total, run.norm_wide)
+    p.dsum_add = data + reserve(&total, run.norm_wide)
     p.zeros = data + reserve(&total, max(run.state, run.cell_state, padded_to(run.kernels, run.inputs) * run.size))
     return total
 
@@ -387,7 +413,8 @@ cdef size_t place_rows(Backward *p, Py_ssize_t batch, Py_ssize_t rows, char *dat
     p.dh = data + reserve(&total, batch * run.state)
     p.dc = data + reserve(&total, batch * run.cell_state if run.cell.cell_state else 0)
     p.dgx = data + reserve(&total, rows * run.wide)
-    p.dgh = data + reserve(&total, rows * run.first_wide) if run.apart else p.dgx
+    p.dgh = p.dgx if run.cell.additive else data + reserve(&total, rows * run.first_wide)
+    p.dgn = data + reserve(&total, rows * run.norm_wide) if run.norm else p.dgh
     p.dsecond = data + reserve(&total, rows * second)
     p.second = data + reserve(&total, rows * run.cell_state if run.cell.second else 0)
     p.dproj = data + reserve(&total, rows * run.state if run.projected else 0)
@@ -421,15 +448,25 @@ cdef matrix_of(const Run *run, const char *blocks, Py_ssize_t rows, Py_ssize_t u
 
 
 cdef bias_gradient(Backward *p, dtype):
-    """db (G·H,) or (2, G·H); with a norm of its own the bias stands behind it, and so does its gradient."""
+    """db (G·H,) or (2, G·H)"""
     cdef Run *run = &p.run
-    cdef bint apart = run.norm and run.cell.norm == FASTRNN_NORMS_APART
-    cdef char *of_x = p.dextras + p.extras.x_add if apart else p.db
-    cdef char *of_h = p.dextras + p.extras.h_add if apart else p.db_h
-    db = matrix_of(run, of_x, 1, run.units, run.cell.gates, dtype)
+    db = matrix_of(run, p.db, 1, run.units, run.cell.gates, dtype)
     if run.cell.bias_rows == 1:
         return db[0]
-    return np.concatenate([db, matrix_of(run, of_h, 1, run.units, run.cell.gates, dtype)])
+    return np.concatenate([db, matrix_of(run, p.db_h, 1, run.units, run.cell.gates, dtype)])
+
+
+cdef char *norm_place(Backward *p, bytes name):
+    """Where the gradient by a parameter of layer norm is."""
+    if name == b"ln_x_gain":
+        return p.dx_gain
+    if name == b"ln_h_gain":
+        return p.dh_gain
+    if name == b"ln_c_gain":
+        return p.dextras + p.extras.c_gain
+    if name == b"ln_c_bias":
+        return p.dextras + p.extras.c_add
+    return p.dsum_gain if name == b"ln_gain" else p.dsum_add
 
 
 cdef option_gradients(Backward *p, options, dtype):
@@ -442,11 +479,10 @@ cdef option_gradients(Backward *p, options, dtype):
     if run.projected:
         gradients["w_proj"] = matrix_of(run, p.dw_proj, run.units, run.outputs, 1, dtype)
     if run.norm:
-        places = {"ln_x_gain": e.x_gain, "ln_h_gain": e.h_gain, "ln_gain": e.h_gain, "ln_bias": e.h_add,
-                  "ln_c_gain": e.c_gain, "ln_c_bias": e.c_add}
         for name in options.norm:
+            place = norm_place(p, name.encode())
             gates = options.norm[name].size // run.units
-            gradients[name] = matrix_of(run, p.dextras + <Py_ssize_t>places[name], 1, run.units, gates, dtype)[0]
+            gradients[name] = matrix_of(run, place, 1, run.units, gates, dtype)[0]
     return gradients
 
 
@@ -546,8 +582,8 @@ def backward(Cache cache, dy, dh_n=None, dc_n=None, int num_threads=1, dc=None, 
         last_rows(run, plan, p.dc, run.units, run.padded, dc0_user)
 
     dw_x = matrix_of(run, p.dw_x, run.inputs, run.units, run.cell.gates, cache.dtype)
-    gradients = option_gradients(&p, options, cache.dtype)
-    dw_h = gradients.get("unit")
+    gradients = None if options is None else option_gradients(&p, options, cache.dtype)
+    dw_h = None if gradients is None else gradients.get("unit")
     if run.cell.recurrent == FASTRNN_PRODUCT:
         dw_h = np.empty((run.outputs, run.cell.gates * run.units), cache.dtype)
         put_matrix(run, p.dw_h, run.outputs, run.units, run.first, 0, dw_h)

@@ -6,6 +6,8 @@ from libc.string cimport memcpy, memset
 
 from ._kernels cimport (
     FASTRNN_NORMS_APART,
+    FASTRNN_SIGMOID,
+    FASTRNN_TANH,
     activation_of,
     cell_at,
     fastrnn_activation,
@@ -38,6 +40,7 @@ cdef Run run_of(const fastrnn_kernels *kernels, Py_ssize_t cell, Py_ssize_t inpu
     run.has_unit = run.cell.unit_parameters and options is not None and options.unit is not None
     if options is not None:
         read_options(&run, options)
+    o.usual = is_usual(o)
     run.padded, run.padded_outputs = padded_to(kernels, units), padded_to(kernels, run.outputs)
     run.state, run.cell_state = run.padded_outputs * size, run.padded * size
     run.kept, run.wide = run.cell.slots * run.cell_state, run.cell.gates * run.cell_state
@@ -45,9 +48,14 @@ cdef Run run_of(const fastrnn_kernels *kernels, Py_ssize_t cell, Py_ssize_t inpu
     run.first_wide = run.first * run.cell_state
     if run.norm:
         run.norm_wide = run.wide if run.cell.norm == FASTRNN_NORMS_APART else run.cell_state
-    run.apart = not run.cell.additive or (run.norm and run.cell.norm == FASTRNN_NORMS_APART)
     run.whole_rows = (run.norm or run.projected or run.masks_h or run.zones_h or run.zones_c or run.cell.second > 0)
     return run
+
+
+cdef bint is_usual(const fastrnn_options *o) noexcept nogil:
+    """Whether a step needs to look at nothing but the cell."""
+    return (o.activation.kind == FASTRNN_TANH and o.recurrent.kind == FASTRNN_SIGMOID and o.output.kind == FASTRNN_TANH
+            and not o.clip and not o.cell_clip and not o.coupled)
 
 
 cdef read_options(Run *run, options):
@@ -86,7 +94,11 @@ cdef size_t kept_size(const Run *run, Py_ssize_t rows, Py_ssize_t states, char *
 
 cdef Kept kept_at(const Run *run, const Kept *kept, Py_ssize_t row) noexcept nogil:
     """Where a row lies; parts that are not in use mean nothing."""
-    cdef Kept at
+    cdef Kept at = kept[0]
+    if not run.whole_rows:
+        at.x, at.gates = kept.x + row * run.inputs * run.size, kept.gates + row * run.kept
+        at.h, at.c, at.input = kept.h + row * run.state, kept.c + row * run.cell_state, kept.h + row * run.state
+        return at
     at.x, at.gates = kept.x + row * run.inputs * run.size, kept.gates + row * run.kept
     at.h, at.c = kept.h + row * run.state, kept.c + row * run.cell_state
     at.input = kept.input + row * run.state if run.masks_h else at.h
@@ -175,6 +187,8 @@ cdef class Cache:
         if self.all_c is None and self.cell_name and self.run.cell.cell_state:
             if self.memory is None:
                 raise ValueError("cache: expected one kept for a backward pass to hold every c_t, got an inference's")
+            if self.schedule.plan.reset != NULL:
+                raise ValueError("cache: expected one of a call without last_only to hold every c_t")
             self.all_c = self.collect_c()
         return self.all_c
 

@@ -5,6 +5,7 @@ Arguments arrive checked (by `_check`): arrays are C-contiguous and of one type,
 """
 
 cimport numpy as cnp
+from libc.string cimport memcpy, memset
 
 from ._kernels cimport *
 from ._schedule cimport data_of
@@ -93,3 +94,35 @@ def activate_back(activation, cnp.ndarray kept, cnp.ndarray dy, cnp.ndarray dx):
     cdef Py_ssize_t size = dy.size
     with nogil:
         kernels.activate_back(&phi, a, b, target, size)
+
+
+# ---- rows of arrays --------------------------------------------------------------------------------------------------
+
+def gather_rows(cnp.ndarray a, const Py_ssize_t[::1] places):
+    """out (M, n): out[i] is row places[i] of a (N, n), C-contiguous, or zero where that is negative."""
+    cdef Py_ssize_t i, row = cnp.PyArray_DIMS(a)[1] * a.itemsize, count = places.shape[0]
+    cdef cnp.ndarray out = np.empty((count, a.shape[1]), a.dtype)
+    cdef char *source = data_of(a)
+    cdef char *target = data_of(out)
+    with nogil:
+        for i in range(count):
+            if places[i] < 0:
+                memset(target + i * row, 0, row)
+            else:
+                memcpy(target + i * row, source + places[i] * row, row)
+    return out
+
+
+def scatter_rows(cnp.ndarray a, const Py_ssize_t[::1] places, Py_ssize_t rows):
+    """The transpose: out (rows, n) is the sum, for every i in order, of a[i] into row places[i]; negative ones count
+    for nothing."""
+    cdef const fastrnn_kernels *kernels = kernels_for(a)
+    cdef Py_ssize_t i, n = cnp.PyArray_DIMS(a)[1], count = places.shape[0], size = a.itemsize
+    cdef cnp.ndarray out = np.zeros((rows, n), a.dtype)
+    cdef char *source = data_of(a)
+    cdef char *target = data_of(out)
+    with nogil:
+        for i in range(count):
+            if places[i] >= 0:
+                kernels.add(source + i * n * size, target + places[i] * n * size, n)
+    return out

@@ -150,23 +150,23 @@ cdef void forward_loop(void *context, int member, int members) noexcept nogil:
             return
         turn = 1 - turn
         for t in range(start, end):
-            at = kept_at(run, &p.kept, plan.offsets[t] - base)
+            step.at = kept_at(run, &p.kept, plan.offsets[t] - base)
             now = plan.offsets[t] - base if p.keep else (t & 1) * plan.batch
             next = plan.offsets[t + 1] - base if p.keep else (~t & 1) * plan.batch
-            at.h, at.c = p.kept.h + now * run.state, p.kept.c + now * run.cell_state
+            step.at.h, step.at.c = p.kept.h + now * run.state, p.kept.c + now * run.cell_state
             if not run.masks_h:
-                at.input = at.h
+                step.at.input = step.at.h
             if plan.reset != NULL:
-                zero_reset_rows(run, plan, &share, t, at.h, run.state)
+                zero_reset_rows(run, plan, &share, t, step.at.h, run.state)
                 if run.cell.cell_state:
-                    zero_reset_rows(run, plan, &share, t, at.c, run.cell_state)
+                    zero_reset_rows(run, plan, &share, t, step.at.c, run.cell_state)
                 if not share.all_units:
                     fastrnn_barrier_wait(&p.barrier, members)
             if p.saved_steps != NULL and p.saved_steps[saves] == t:
-                save_states(p, &share, &at, t, saved)
+                save_states(p, &share, &step.at, t, saved)
                 saved += plan.counts[t]
                 saves += 1
-            step.at, step.origin, step.shift = at, plan.origin, plan.direction * t
+            step.origin, step.shift = plan.origin, plan.direction * t
             one_step(p, &share, &step, p.kept.h + next * run.state, p.kept.c + next * run.cell_state, t)
             if not share.all_units:
                 fastrnn_barrier_wait(&p.barrier, members)
@@ -247,7 +247,7 @@ def forward(Py_ssize_t cell, cnp.ndarray x, h0, c0, cnp.ndarray w_x, w_h, b, act
     if wants_y:
         y = np.zeros(shape, x.dtype) if schedule.ragged else np.empty(shape, x.dtype)
     all_c = None
-    if has_c and keep and (reset_mask is not None or checkpoints is not None):
+    if has_c and keep and wants_y and (reset_mask is not None or checkpoints is not None):
         all_c = np.zeros((batch, time, run.units), x.dtype)
     h_n = np.empty((batch, run.outputs), x.dtype)
     c_n = np.empty((batch, run.units), x.dtype) if has_c else None

@@ -5,10 +5,10 @@ cimport numpy as cnp
 cdef extern from "fastrnn.h" nogil:
     enum:
         FASTRNN_LINEAR
+        FASTRNN_ACTIVATIONS
         FASTRNN_TANH
         FASTRNN_SIGMOID
         FASTRNN_RELU
-        FASTRNN_ACTIVATIONS
 
     ctypedef struct fastrnn_activation:
         int kind
@@ -85,6 +85,7 @@ cdef extern from "fastrnn.h" nogil:
         double clip
         double cell_clip
         int coupled
+        int usual
 
     enum:
         FASTRNN_WHOLE
@@ -138,17 +139,12 @@ cdef extern from "fastrnn.h" nogil:
 
     ctypedef struct fastrnn_norm:
         Py_ssize_t rows, units
-        int gates
+        int gates, slots
+        int accumulate
         double epsilon
         const void *v
         void *hat
         void *scale
-
-    ctypedef struct fastrnn_scale:
-        Py_ssize_t rows, units
-        int gates, slots
-        int accumulate
-        const void *hat
         const void *gain
         const void *add
         void *out
@@ -192,8 +188,8 @@ cdef extern from "fastrnn.h" nogil:
         void (*scatter)(const fastrnn_rows *) noexcept nogil
         void (*add_gram)(const fastrnn_gram *) noexcept nogil
         void (*add_column_sums)(const fastrnn_gram *) noexcept nogil
+        void (*add_product_sums)(const fastrnn_gram *) noexcept nogil
         void (*norm)(const fastrnn_norm *) noexcept nogil
-        void (*scale)(const fastrnn_scale *) noexcept nogil
         void (*norm_back)(const fastrnn_norm_back *) noexcept nogil
         void (*multiply)(const void *a, const void *m, void *y, Py_ssize_t n) noexcept nogil
         void (*multiply_add)(const void *a, const void *m, void *y, Py_ssize_t n) noexcept nogil

@@ -25,7 +25,7 @@ from ._kernels cimport (
     fastrnn_product,
 )
 from ._memory cimport reserve, take
-from ._normalization cimport normalise_rows, scale_rows, set_gains
+from ._normalization cimport normalise_rows, set_gains
 from ._packing cimport packed_weights
 from ._schedule cimport data_of
 from ._stage cimport CLASSES, FLOAT32, cast_rows, copy_rows, kernels_of, kind_of, size_of, zero_rows
@@ -243,11 +243,12 @@ cdef class NormStage(Stage):
         cdef size_t row = p.padded * self.size
         cdef size_t at_gain = reserve(&total, row), at_add = reserve(&total, row)
         cdef size_t at_x = reserve(&total, batch * row), at_scales = reserve(&total, batch * self.size)
+        cdef size_t at_out = reserve(&total, batch * row)
         self.memory = take(total)
         memset(self.memory.data, 0, self.memory.size)
         p.gain, p.add = self.memory.data + at_gain, self.memory.data + at_add
         self.x, self.scales = self.memory.data + at_x, self.memory.data + at_scales
-        self.out = self.x
+        self.out = self.memory.data + at_out
         self.bind(gain, add)
 
     def bind(self, gain, add):
@@ -256,8 +257,7 @@ cdef class NormStage(Stage):
 
     cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil:
         copy_rows(x, x_stride, self.x, self.out_stride, self.outputs, self.batch, self.size)
-        normalise_rows(&self.norm, self.x, self.batch, self.x, self.scales)
-        scale_rows(&self.norm, self.x, self.batch, self.x)
+        normalise_rows(&self.norm, self.x, self.batch, self.x, self.scales, self.out)
 
 
 cdef class EmbeddingStage(Stage):

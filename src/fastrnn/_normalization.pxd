@@ -9,6 +9,6 @@ cdef struct Norm:  # of rows over all their values
     char *add
 
 
-cdef void normalise_rows(const Norm *p, const char *x, Py_ssize_t rows, char *hat, char *scales) noexcept nogil
-cdef void scale_rows(const Norm *p, const char *hat, Py_ssize_t rows, char *out) noexcept nogil
+cdef void normalise_rows(const Norm *p, const char *x, Py_ssize_t rows, char *hat, char *scales,
+                         char *out) noexcept nogil
 cdef void set_gains(const Norm *p, gain, add)

@@ -10,7 +10,7 @@ cimport numpy as cnp
 from libc.string cimport memcpy, memset
 
 from ._cache cimport padded_to
-from ._kernels cimport fastrnn_norm, fastrnn_scale, kernels_for
+from ._kernels cimport fastrnn_norm, kernels_for
 from ._memory cimport Memory, reserve, take
 from ._schedule cimport data_of
 
@@ -22,20 +22,14 @@ cdef enum:
     CHUNK = 16 << 10  # bytes of rows that are worked on at once: they stay in the nearest cache
 
 
-cdef void normalise_rows(const Norm *p, const char *x, Py_ssize_t rows, char *hat, char *scales) noexcept nogil:
-    """hat (rows, padded) from x (rows, padded), which may be the same; what x holds behind its units does not matter."""
+cdef void normalise_rows(const Norm *p, const char *x, Py_ssize_t rows, char *hat, char *scales,
+                         char *out) noexcept nogil:
+    """hat and out (rows, padded) from x (rows, padded), which may be hat; what x holds behind its units does not matter."""
     cdef fastrnn_norm norm
-    norm.rows, norm.units, norm.gates, norm.epsilon = rows, p.units, 1, p.epsilon
-    norm.v, norm.hat, norm.scale = x, hat, scales
+    norm.rows, norm.units, norm.gates, norm.slots, norm.accumulate = rows, p.units, 1, 1, 0
+    norm.epsilon, norm.v, norm.hat, norm.scale = p.epsilon, x, hat, scales
+    norm.gain, norm.add, norm.out = p.gain, p.add, out
     p.kernels.norm(&norm)
-
-
-cdef void scale_rows(const Norm *p, const char *hat, Py_ssize_t rows, char *out) noexcept nogil:
-    """out (rows, padded) = hat∘gain + add; hat and out may be the same."""
-    cdef fastrnn_scale scale
-    scale.rows, scale.units, scale.gates, scale.slots, scale.accumulate = rows, p.units, 1, 1, 0
-    scale.hat, scale.gain, scale.add, scale.out = hat, p.gain, p.add, out
-    p.kernels.scale(&scale)
 
 
 cdef void set_gains(const Norm *p, gain, add):
@@ -67,7 +61,7 @@ def forward(cnp.ndarray x, gain, add, double epsilon):
     wide, own = p.padded * p.size, p.units * p.size
     chunk = max(CHUNK // wide, 1)
     cdef size_t at_gain = reserve(&total, wide), at_add = reserve(&total, wide)
-    cdef size_t at_hat = reserve(&total, chunk * wide if p.padded != p.units else 0)
+    cdef size_t at_hat = reserve(&total, chunk * wide), at_out = reserve(&total, chunk * wide)
     memory = take(total)
     p.gain, p.add = memory.data + at_gain, memory.data + at_add
     set_gains(&p, gain, add)
@@ -76,18 +70,18 @@ def forward(cnp.ndarray x, gain, add, double epsilon):
     cdef char *out_user = data_of(out)
     cdef char *hat_user = data_of(hat)
     cdef char *scale_user = data_of(scales)
-    cdef char *padded = memory.data + at_hat
+    cdef char *hat_padded = memory.data + at_hat
+    cdef char *out_padded = memory.data + at_out
     with nogil:
         while start < rows:
             count = min(chunk, rows - start)
             if p.padded == p.units:
-                normalise_rows(&p, source + start * own, count, hat_user + start * own, scale_user + start * p.size)
-                scale_rows(&p, hat_user + start * own, count, out_user + start * own)
+                normalise_rows(&p, source + start * own, count, hat_user + start * own, scale_user + start * p.size,
+                               out_user + start * own)
             else:
-                copy_columns(source + start * own, own, padded, wide, own, count)
-                normalise_rows(&p, padded, count, padded, scale_user + start * p.size)
-                copy_columns(padded, wide, hat_user + start * own, own, own, count)
-                scale_rows(&p, padded, count, padded)
-                copy_columns(padded, wide, out_user + start * own, own, own, count)
+                copy_columns(source + start * own, own, hat_padded, wide, own, count)
+                normalise_rows(&p, hat_padded, count, hat_padded, scale_user + start * p.size, out_padded)
+                copy_columns(hat_padded, wide, hat_user + start * own, own, own, count)
+                copy_columns(out_padded, wide, out_user + start * own, own, own, count)
             start += count
     return out, hat, scales

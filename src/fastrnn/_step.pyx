@@ -18,7 +18,6 @@ from ._kernels cimport (
     fastrnn_forward,
     fastrnn_norm,
     fastrnn_product,
-    fastrnn_scale,
 )
 
 
@@ -48,27 +47,18 @@ cdef void input_product(const Run *run, const Weights *weights, const Kept *at, 
         panel_product(run, x, x_stride, run.inputs, weights.w_x, gates, run.padded, weights.b, 0, at.gates, slots, rows)
         return
     panel_product(run, x, x_stride, run.inputs, weights.w_x, gates, run.padded, weights.zeros, 0, at.x_hat, gates, rows)
-    normalise(run, gates, at.x_hat, at.x_hat, at.x_scale, rows)
-    scale(run, gates, slots, at.x_hat, weights.x_gain, weights.b, at.gates, False, rows)
+    normalise(run, gates, at.x_hat, at.x_hat, at.x_scale, weights.x_gain, weights.b, at.gates, slots, False, rows)
 
 
 # ---- layer norm ------------------------------------------------------------------------------------------------------
 
-cdef void normalise(const Run *run, int gates, const char *v, char *hat, char *scales, Py_ssize_t rows) noexcept nogil:
-    """hat (rows, gates·Hp) = (v - mean) / sqrt(variance + epsilon)"""
-    cdef fastrnn_norm norm
-    norm.rows, norm.units, norm.gates, norm.epsilon = rows, run.units, gates, run.epsilon
-    norm.v, norm.hat, norm.scale = v, hat, scales
-    run.kernels.norm(&norm)
-
-
-cdef void scale(const Run *run, int gates, int slots, const char *hat, const char *gain, const char *add, char *out,
-                bint accumulate, Py_ssize_t rows) noexcept nogil:
-    """out (rows, gates of `slots`) = (out or add) + hat∘gain"""
-    cdef fastrnn_scale p
+cdef void normalise(const Run *run, int gates, const char *v, char *hat, char *scales, const char *gain,
+                    const char *add, char *out, int slots, bint accumulate, Py_ssize_t rows) noexcept nogil:
+    """hat (rows, gates·Hp) = LN(v), out (rows, gates of `slots`) = (out or add) + hat∘gain"""
+    cdef fastrnn_norm p
     p.rows, p.units, p.gates, p.slots, p.accumulate = rows, run.units, gates, slots, accumulate
-    p.hat, p.gain, p.add, p.out = hat, gain, add, out
-    run.kernels.scale(&p)
+    p.epsilon, p.v, p.hat, p.scale, p.gain, p.add, p.out = run.epsilon, v, hat, scales, gain, add, out
+    run.kernels.norm(&p)
 
 
 cdef void normalised_products(const Run *run, const Weights *weights, const fastrnn_forward *f, const char *h_hat,
@@ -80,15 +70,14 @@ cdef void normalised_products(const Run *run, const Weights *weights, const fast
         # LN(input·w_h)∘gain, added to the gates or, with the recurrent bias, beside them
         panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, gates, run.padded, weights.zeros, 0,
                       <char *>h_hat, gates, f.rows)
-        normalise(run, gates, h_hat, <char *>h_hat, <char *>scales, f.rows)
-        scale(run, gates, slots if additive else gates, h_hat, weights.h_gain, weights.b_h,
-              <char *>(f.gates if additive else f.products), additive, f.rows)
+        normalise(run, gates, h_hat, <char *>h_hat, <char *>scales, weights.h_gain, weights.b_h,
+                  <char *>(f.gates if additive else f.products), slots if additive else gates, additive, f.rows)
     else:
         # LN(x·w_x + input·w_h + b)∘gain + bias
         panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, gates, run.padded, <char *>f.gates,
                       slots * run.padded, <char *>f.gates, slots, f.rows)
-        normalise(run, gates, <char *>f.gates, <char *>h_hat, <char *>scales, f.rows)
-        scale(run, gates, slots, h_hat, weights.h_gain, weights.h_add, <char *>f.gates, False, f.rows)
+        normalise(run, gates, <char *>f.gates, <char *>h_hat, <char *>scales, weights.h_gain, weights.h_add,
+                  <char *>f.gates, slots, False, f.rows)
 
 
 # ---- zoneout ---------------------------------------------------------------------------------------------------------
@@ -121,10 +110,15 @@ cdef void step_forward(const Run *run, const Step *step, Py_ssize_t first, Py_ss
     f.first, f.last = unit // run.kernels.width, end // run.kernels.width
     f.h_prev, f.c_prev, f.input = at.h + first * state, at.c + first * cell, at.input + first * state
     f.depth, f.input_stride = run.outputs, run.padded_outputs
-    f.w_h, f.w_second, f.b_h, f.unit = w.w_h, w.w_second, w.b_h, w.unit
+    f.w_h, f.b_h, f.unit = w.w_h, w.b_h, w.unit
     f.products, f.gates = step.scratch.products + first * run.wide, at.gates + first * run.kept
-    f.second, f.shown = step.scratch.second + first * cell, step.scratch.shown + first * cell
-    f.h, f.c = (at.output + first * cell if run.projected else h), c
+    f.h, f.c = h, c
+    if not run.whole_rows:
+        run.kernels.forward[run.index](&f)
+        return
+    f.w_second, f.second, f.shown = w.w_second, step.scratch.second + first * cell, step.scratch.shown + first * cell
+    if run.projected:
+        f.h = at.output + first * cell
     if run.masks_h:
         run.kernels.multiply(f.h_prev, step.mixing.mask_h + first * state, <char *>f.input, rows * run.padded_outputs)
     if run.norm:
@@ -133,8 +127,8 @@ cdef void step_forward(const Run *run, const Step *step, Py_ssize_t first, Py_ss
     if run.norm and run.cell.cell_state:
         f.part = FASTRNN_GATES_PART
         run.kernels.forward[run.index](&f)
-        normalise(run, 1, c, at.c_hat + first * cell, at.c_scale + first * run.size, rows)
-        scale(run, 1, 1, at.c_hat + first * cell, w.c_gain, w.c_add, <char *>f.shown, False, rows)
+        normalise(run, 1, c, at.c_hat + first * cell, at.c_scale + first * run.size, w.c_gain, w.c_add,
+                  <char *>f.shown, 1, False, rows)
         f.part = FASTRNN_OUTPUT_PART
     run.kernels.forward[run.index](&f)
     if run.projected:

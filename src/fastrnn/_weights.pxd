@@ -9,18 +9,11 @@ from ._step cimport Weights
 cdef class Bound:
     """Holds the memory that a call's `Weights` or `Mixing` point to."""
     cdef Memory memory
-    cdef list held
-
-
-cdef struct Transposed:  # packed for the way back
-    char *w_x      # (G·Hp, Ip)
-    char *w_h      # (first·Hp, Pp)
-    char *w_second  # (second·Hp, Hp)
-    char *w_proj   # (Pp, Hp)
+    cdef object held
 
 
 cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint few, bint inference, Weights *weights)
 cdef Bound bind_parameters(const Run *run, options, Weights *weights)
-cdef Bound bind_transposed(const Run *run, cnp.ndarray w_x, w_h, options, Transposed *weights)
+cdef Bound bind_transposed(const Run *run, cnp.ndarray w_x, w_h, options, Weights *weights)
 cdef Bound mixing_of(const Run *run, const Plan *plan, options, Mixing *mixing)
 cdef Bound numbers_of(const Run *run, options, Mixing *mixing)

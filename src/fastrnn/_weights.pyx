@@ -40,37 +40,63 @@ cdef void blocks_of(const Run *run, const char *row, int gates, char *blocks) no
         run.kernels.to_blocks(row, blocks, run.units, gates, gates)
 
 
-cdef char *bind_packed(const Run *run, Bound bound, array, Py_ssize_t units, int first, int gates, bint inference):
-    """The panels of a part of a matrix; an inference looks whether they were packed before."""
-    cdef fastrnn_pack part = matrix_part(run, array, units, first, gates)
-    cdef Packed kept
-    cdef Memory memory
-    if inference:
-        kept = packed_weights(run.kernels, array, &part, run.size)
-        bound.held.append(kept)
-        return kept.panels
-    memory = take(packed_size(run, &part))
-    bound.held.append(memory)
-    part.packed = memory.data
-    with nogil:
-        run.kernels.pack(&part)
-    return memory.data
+cdef struct Place:  # a part of a user's matrix, and where its panels are to be pointed to from
+    fastrnn_pack part
+    char **panels
+
+
+cdef int packed_parts(const Run *run, cnp.ndarray w_x, w_h, options, Weights *weights, Place *places):
+    """What a call multiplies by; returns how many there are."""
+    cdef int count = 1
+    places[0].part, places[0].panels = matrix_part(run, w_x, run.units, 0, run.cell.gates), &weights.w_x
+    if run.cell.recurrent == FASTRNN_PRODUCT:
+        places[count].part, places[count].panels = matrix_part(run, w_h, run.units, 0, run.first), &weights.w_h
+        count += 1
+    if run.cell.second:
+        places[count].part = matrix_part(run, w_h, run.units, run.first, run.cell.second)
+        places[count].panels = &weights.w_second
+        count += 1
+    if run.projected:
+        places[count].part = matrix_part(run, options.w_proj, run.outputs, 0, 1)
+        places[count].panels = &weights.w_proj
+        count += 1
+    return count
 
 
 cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint few, bint inference, Weights *weights):
-    """All that the products of a call start from and multiply by; weights as the user holds them if `few`."""
+    """All that the products of a call start from and multiply by; weights as the user holds them if `few`.
+
+    An inference looks whether they were packed before.
+    """
     cdef Bound bound = Bound.__new__(Bound)
-    cdef int gates = run.cell.gates
+    cdef int gates = run.cell.gates, i, count = 0
+    cdef Place places[4]
+    cdef size_t at[4]
     cdef Py_ssize_t row = gates * run.units * run.size
     cdef size_t wide = max(run.wide, run.state), total = 0
     cdef size_t at_b = reserve(&total, run.wide), at_b_h = reserve(&total, run.wide)
     cdef size_t at_zeros = reserve(&total, wide if run.whole_rows else 0)
     cdef char *bias = data_of(b)
     cdef char *data
-    bound.held = [bind_parameters(run, options, weights)]
+    cdef Packed packed
+    bound.held = bind_parameters(run, options, weights)
+    if not few:
+        count = packed_parts(run, w_x, w_h, options, weights, places)
+    if not inference:
+        for i in range(count):
+            at[i] = reserve(&total, packed_size(run, &places[i].part))
     bound.memory = take(total)
     data = bound.memory.data
     weights.b, weights.b_h, weights.zeros = data + at_b, data + at_b_h, data + at_zeros
+    for i in range(count):
+        if inference:
+            array = w_x if i == 0 else options.w_proj if run.projected and i == count - 1 else w_h
+            packed = packed_weights(run.kernels, array, &places[i].part, run.size)
+            bound.held = (bound.held, packed)
+            places[i].panels[0] = packed.panels
+        else:
+            places[i].part.packed = places[i].panels[0] = data + at[i]
+            run.kernels.pack(&places[i].part)
     if few:
         memset(weights.b, 0, run.wide)
         memset(weights.b_h, 0, run.wide)
@@ -81,27 +107,21 @@ cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint f
     else:
         blocks_of(run, bias, gates, weights.b)
         blocks_of(run, bias + row if bias != NULL and run.cell.bias_rows == 2 else NULL, gates, weights.b_h)
-        weights.w_x = bind_packed(run, bound, w_x, run.units, 0, gates, inference)
-        if run.cell.recurrent == FASTRNN_PRODUCT:
-            weights.w_h = bind_packed(run, bound, w_h, run.units, 0, run.first, inference)
-        if run.cell.second:
-            weights.w_second = bind_packed(run, bound, w_h, run.units, run.first, run.cell.second, inference)
-        if run.projected:
-            weights.w_proj = bind_packed(run, bound, options.w_proj, run.outputs, 0, 1, inference)
     if run.whole_rows:
         memset(weights.zeros, 0, wide)
     return bound
 
 
 cdef Bound bind_parameters(const Run *run, options, Weights *weights):
-    """Parameters of single units in block order."""
-    cdef Bound bound = Bound.__new__(Bound)
+    """Parameters of single units in block order; None if there are none."""
+    cdef Bound bound
     cdef size_t total = 0
     cdef size_t at_unit = reserve(&total, run.cell.unit_parameters * run.cell_state if run.has_unit else 0)
     cdef size_t at_gains = reserve(&total, 2 * run.wide + 3 * run.cell_state if run.norm else 0)
     weights.unit = NULL
     if not total:
-        return bound
+        return None
+    bound = Bound.__new__(Bound)
     bound.memory = take(total)
     if run.has_unit:
         weights.unit = bound.memory.data + at_unit
@@ -128,27 +148,23 @@ cdef bind_gains(const Run *run, norm, char *data, Weights *weights):
 
 # ---- backward --------------------------------------------------------------------------------------------------------
 
-cdef char *bind_packed_transposed(const Run *run, Bound bound, array, Py_ssize_t units, int first, int gates):
-    """The panels of the transpose of a part of a matrix."""
-    cdef fastrnn_pack part = matrix_part(run, array, units, first, gates)
-    cdef Memory memory = take(padded_to(run.kernels, part.rows) * gates * padded_to(run.kernels, units) * run.size)
-    bound.held.append(memory)
-    part.packed = memory.data
-    with nogil:
-        run.kernels.pack_transposed(&part)
-    return memory.data
-
-
-cdef Bound bind_transposed(const Run *run, cnp.ndarray w_x, w_h, options, Transposed *weights):
+cdef Bound bind_transposed(const Run *run, cnp.ndarray w_x, w_h, options, Weights *weights):
+    """The same weights for products with their transposes."""
     cdef Bound bound = Bound.__new__(Bound)
-    bound.held = []
-    weights.w_x = bind_packed_transposed(run, bound, w_x, run.units, 0, run.cell.gates)
-    if run.cell.recurrent == FASTRNN_PRODUCT:
-        weights.w_h = bind_packed_transposed(run, bound, w_h, run.units, 0, run.first)
-    if run.cell.second:
-        weights.w_second = bind_packed_transposed(run, bound, w_h, run.units, run.first, run.cell.second)
-    if run.projected:
-        weights.w_proj = bind_packed_transposed(run, bound, options.w_proj, run.outputs, 0, 1)
+    cdef Place places[4]
+    cdef size_t at[4]
+    cdef size_t total = 0
+    cdef fastrnn_pack *part
+    cdef int i, count = packed_parts(run, w_x, w_h, options, weights, places)
+    for i in range(count):
+        part = &places[i].part
+        at[i] = reserve(&total, padded_to(run.kernels, part.rows) * part.gates * padded_to(run.kernels, part.units)
+                        * run.size)
+    bound.memory = take(total)
+    with nogil:
+        for i in range(count):
+            places[i].part.packed = places[i].panels[0] = bound.memory.data + at[i]
+            run.kernels.pack_transposed(&places[i].part)
     return bound
 
 
@@ -156,10 +172,11 @@ cdef Bound bind_transposed(const Run *run, cnp.ndarray w_x, w_h, options, Transp
 
 cdef Bound mixing_of(const Run *run, const Plan *plan, options, Mixing *mixing):
     """Masks of dropout in the plan's order; those of zoneout as they are, a number as an array of one."""
-    cdef Bound bound = Bound.__new__(Bound)
+    cdef Bound bound
     cdef size_t total = 0
     if options is None:
-        return bound
+        return None
+    bound = Bound.__new__(Bound)
     cdef size_t at_x = reserve(&total, plan.batch * run.inputs * run.size if run.masks_x else 0)
     cdef size_t at_h = reserve(&total, plan.batch * run.state if run.masks_h else 0)
     bound.memory = take(total)
@@ -184,7 +201,7 @@ cdef Bound numbers_of(const Run *run, options, Mixing *mixing):
     """What is left of masks at inference: zoneout's numbers."""
     cdef Bound bound = Bound.__new__(Bound)
     if options is None:
-        return bound
+        return None
     bind_zoneout(run, bound, options, mixing)
     if run.masks_x or run.masks_h or mixing.zone_h_varies or mixing.zone_c_varies:
         raise ValueError("options: expected no masks of dropout and numbers for zoneout where a cell is stepped")

@@ -98,9 +98,10 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare a backward pass with central differences of its forward pass, in float64.
 
-    The loss is a random projection of all outputs, final states included, so that one backward pass gives every
-    gradient: by the input, by each parameter and by the initial states.  Each number of these is shifted up and down by
-    `eps` and twice `eps`, and the central difference of fourth order is compared with the gradient.
+    The loss is a random projection of all outputs, of final states and of what a layer shows of every step, so that one
+    backward pass gives every gradient: by the input, by each parameter and by the initial states.  Each number of these
+    is shifted up and down by `eps` and twice `eps`, and the central difference of fourth order is compared with the
+    gradient.
 
     Parameters
     ----------
@@ -291,17 +292,34 @@ def _layer_problem(layer: Any, x: Any, options: dict[str, Any], seed: int, rng: 
 
     def outputs(values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         out, cache = run(values)
-        return (out, *_final_state(cache))
+        return (out, *(array for _, array in _beside(layer, cache)))
 
     def gradients(upstream: tuple[np.ndarray, ...]) -> Mapping[str, np.ndarray | None]:
         _, cache = run(arrays)
-        dout, *dfinal = upstream
-        dx, grads, dinitial = layer.backward(dout, cache, tuple(dfinal) or None)
+        dout, *others = upstream
+        beside: dict[str, Any] = {}
+        for (name, _), d in zip(_beside(layer, cache), others, strict=True):
+            beside[name] = (*beside.get(name, ()), d)
+        if "dgates" in beside and isinstance(cache.gates, np.ndarray):
+            beside["dgates"] = beside["dgates"][0]
+        dx, grads, dinitial = layer.backward(dout, cache, **beside)
         if set(grads) != set(layer.params):
             raise ValueError(f"grads: expected the names {', '.join(layer.params)}, got {', '.join(grads)}")
         return {"x": dx, **grads, **dict(zip(state, dinitial or (), strict=False))}
 
     return _Problem(arrays, outputs, gradients)
+
+
+def _beside(layer: Any, cache: Any) -> list[tuple[str, np.ndarray]]:
+    """What a cache shows beside the output, each array with the argument of `backward` for gradients by its kind."""
+    taken = inspect.signature(layer.backward).parameters
+    gates = getattr(cache, "gates", None)
+    kinds = {
+        "dfinal_state": _final_state(cache),
+        "dstates": getattr(cache, "states", None) or (),
+        "dgates": () if gates is None else gates if isinstance(gates, tuple) else (gates,),
+    }
+    return [(name, array) for name, arrays in kinds.items() if name in taken for array in arrays]
 
 
 def _final_state(cache: Any) -> tuple[np.ndarray, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 from types import ModuleType
 from typing import Any
 
@@ -37,17 +38,42 @@ def spec_of(cell: Cell) -> dict[str, Any]:
 
 ENGINE_CELLS = tuple(map(engine_cell, _engine.CELLS))
 
+DTYPES = ("float32", "float64")
+
 cells = pytest.mark.parametrize("cell", ENGINE_CELLS, ids=str)
-dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
 instruction_sets = pytest.mark.parametrize("instruction_set", _engine.instruction_sets(), indirect=True)
+
+
+def in_turn(name: str, values: Sequence[Any], each: int = 1, of: Sequence[Cell] = ENGINE_CELLS) -> pytest.MarkDecorator:
+    """Parametrize with every cell x type x instruction set, each with the next few of the values, in rounds.
+
+    No loop of the engine knows the type or the instruction set, so that not every value has to meet every one of them:
+    each value meets every cell, and over the cells every type and every set.
+    """
+    rng, coming, cases = np.random.default_rng(0), [], []
+    for cell, dtype, instruction_set in product(of, DTYPES, _engine.instruction_sets()):
+        for _ in range(each):
+            coming = coming or rng.permutation(len(values)).tolist()
+            value = values[coming.pop()]
+            case_id = f"{cell}-{dtype}-{instruction_set}-{value}".replace(" ", "")
+            cases.append(pytest.param(cell, dtype, instruction_set, value, id=case_id))
+    return pytest.mark.parametrize(("cell", "dtype", "instruction_set", name), cases, indirect=["instruction_set"])
+
+
+def in_type(values: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
+    """The same values, arrays of floats in one type."""
+    return {
+        name: value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+        for name, value in values.items()
+    }
 
 
 def random_arguments(
     cell: Cell, rng: np.random.Generator, batch: int | None, steps: int, inputs: int, hidden: int, dtype: str
 ) -> dict[str, Any]:
     """Arguments of a forward function by name; weights of the size 1/sqrt(their rows) keep float32 well conditioned."""
-    arguments = cell.arguments(rng, batch, steps, inputs, hidden)
-    return {name: None if value is None else value.astype(dtype) for name, value in arguments.items()}
+    return in_type(cell.arguments(rng, batch, steps, inputs, hidden), dtype)
 
 
 def random_upstream(
@@ -59,6 +85,11 @@ def random_upstream(
         "dy": rng.normal(size=(*rows, steps, hidden)).astype(dtype),
         **{f"d{state}_n": rng.normal(size=(*rows, hidden)).astype(dtype) for state in cell.states},
     }
+
+
+def upstream_of(outputs: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+    """Gradients of a loss by everything that a forward pass gives, every c_t of a cell that has c included."""
+    return {f"d{name}": rng.normal(size=value.shape).astype(value.dtype) for name, value in outputs.items()}
 
 
 def with_nan_past_the_end(array: Array, lengths: Any) -> Array:
@@ -89,31 +120,30 @@ def run(
 
 def in_double(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The same numbers in float64."""
-    return {name: None if value is None else value.astype(np.float64) for name, value in arrays.items()}
+    return in_type(arrays, np.float64)
 
 
 def assert_engine_is_right(
     cell: Cell, arguments: Mapping[str, Any], upstream: Mapping[str, Array], **options: Any
 ) -> None:
     """Outputs and all gradients of the engine are those of the float64 reference, and no input was written to."""
-    given = {**arguments, **upstream}
-    before = {name: value.copy() for name, value in given.items() if value is not None}
-    for name in before:
-        given[name].flags.writeable = False
-    outputs, gradients = run(fastrnn, cell, arguments, upstream, **options)
-    for name, value in before.items():
-        np.testing.assert_array_equal(given[name], value, f"{name} was written to")
+    everything = (*arguments.values(), *upstream.values(), *options.values())
+    given = [value for value in everything if isinstance(value, np.ndarray)]
+    before = [value.copy() for value in given]
+    for value in given:
+        value.flags.writeable = False
+    results = run(fastrnn, cell, arguments, upstream, **options)
+    for value, copy in zip(given, before, strict=True):
+        value.flags.writeable = True
+        np.testing.assert_array_equal(value, copy, "an input was written to")
 
-    expected_outputs, expected_gradients = run(reference, cell, in_double(arguments), in_double(upstream), **options)
+    expected = run(reference, cell, in_double(arguments), in_double(upstream), **in_double(options))
     single = arguments["x"].dtype == np.float32
-    for results, expected, kind in (
-        (outputs, expected_outputs, "float32_output"),
-        (gradients, expected_gradients, "float32_gradient"),
-    ):
-        assert results.keys() == expected.keys()
-        for name, value in expected.items():
-            assert results[name].dtype == arguments["x"].dtype, name
-            assert_close(results[name], value, kind if single else "float64", name)
+    for result, right, kind in zip(results, expected, ("float32_output", "float32_gradient"), strict=True):
+        assert result.keys() == right.keys()
+        for name, value in right.items():
+            assert result[name].dtype == arguments["x"].dtype, name
+            assert_close(result[name], value, kind if single else "float64", name)
 
 
 def assert_same_bits(actual: Mapping[str, Array], expected: Mapping[str, Array]) -> None:

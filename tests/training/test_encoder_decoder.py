@@ -589,5 +589,3 @@ def test_data_that_do_not_fit(rng: np.random.Generator) -> None:
         tokens.fit(x, y, validation_data=(x,), verbose=0)
     with pytest.raises(ValueError, match=r"validation_data: expected x, y and any of .*, got \['x', 'y', 'z'\]"):
         tokens.fit(x, y, validation_data={"x": x, "y": y, "z": 1}, verbose=0)
-    with pytest.raises(TypeError, match="none can be added"):
-        tokens.add(Dense(2))

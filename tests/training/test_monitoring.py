@@ -106,8 +106,8 @@ def test_a_trace_starts_where_a_stateful_layer_is_and_leaves_it_there(rng: np.ra
 def test_a_linear_layer_forgets_or_explodes_by_its_factor(factor: float) -> None:
     layer = SimpleRNN(1, activation="linear", dtype="float64", seed=0)
     layer.build(1)
-    layer.params["w_h"] = [[factor]]
-    layer.params["w_x"] = [[2.0]]
+    layer.params["w_h"] = np.array([[factor]])
+    layer.params["w_x"] = np.array([[2.0]])
     x = np.zeros((2, 30, 1))
     x[:, 0] = 3.0
     norms = norms_through_time(layer, x, dout=np.array([[0.6], [0.8]]))

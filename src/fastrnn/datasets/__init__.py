@@ -152,8 +152,7 @@ def wave_series(batch: int, steps: int, seed: int = 42) -> np.ndarray:
     >>> from fastrnn import datasets
     >>> series = datasets.wave_series(10_000, 51)
     >>> series[0, :4, 0]
-    array([ 0.4596948 ,  0.31486678,  0.12497123, -0.1039134 ],
-          dtype=float32)
+    array([ 0.4596948 ,  0.31486678,  0.12497123, -0.1039134 ], dtype=float32)
     """
     batch, steps = _check.integer("batch", batch, 1), _check.integer("steps", steps, 1)
     rng = np.random.RandomState(_check.integer("seed", seed, 0, 2**32 - 1))

@@ -20,7 +20,7 @@ from .networks import CONV_KERNEL, FRONTENDS, STRATEGIES, WAVENET, Network, cell
 from .windows import origins_between, targets_after, windows_until
 
 if TYPE_CHECKING:
-    from fastrnn.training import Sequential
+    from fastrnn.training.model import Model
 
 __all__ = ["Forecaster"]
 
@@ -438,7 +438,7 @@ class Forecaster(BaseForecaster):
         origins = origins_between(start, stop, self._past, self._ahead)
         return origins[targets_after(known, self._ahead, origins).all(axis=1)]
 
-    def _build(self, samples: _Samples, updates: int) -> Sequential:
+    def _build(self, samples: _Samples, updates: int) -> Model[Any]:
         from fastrnn.training import Adam, schedules
         from fastrnn.training.losses import Pinball
 

@@ -10,7 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from fastrnn.layers import Layer
-    from fastrnn.training import Sequential
+    from fastrnn.training.model import Model
 
 __all__ = ["CONV_KERNEL", "CONV_STRIDES", "FRONTENDS", "STRATEGIES", "WAVENET", "Network", "cells", "recurrent_layers"]
 
@@ -90,7 +90,7 @@ class Network:
             return np.arange(self.skipped + CONV_KERNEL - self.window, 1, CONV_STRIDES)
         return np.arange(1 - self.window, 1)
 
-    def model(self, future_size: int, seed: int | None) -> Sequential:
+    def model(self, future_size: int, seed: int | None) -> Model[Any]:
         """The network, from the window (n, T, F) to outputs (n, K), (n, T', K) or, step by step, (n, horizon, K).
 
         Parameters

@@ -56,7 +56,7 @@ def forward(
     reverse, keep = _check.boolean("reverse", reverse), _check.boolean("keep_cache", keep_cache)
     threads, wants_y = _threads.threads_for(num_threads), not _check.boolean("last_only", last_only)
     h0, c0 = (*states.values(), None)[:2]
-    plain = not options and lengths is None and reset_mask is None and memory is None
+    plain = spec["recurrent"] == "product" and not options and lengths is None and reset_mask is None and memory is None
     if plain and _engine.fits(spec["index"], 2, x, h0, c0, w_x, w_h, b):
         single = x.ndim == 2
         return _engine.forward(
@@ -93,7 +93,8 @@ def step_forward(
     activations = _activations(activation, recurrent_activation)
     h_prev, c_prev = (*states.values(), None)[:2]
     checked = None
-    if not options and _engine.fits(spec["index"], 1, x_t, h_prev, c_prev, w_x, w_h, b):
+    plain = spec["recurrent"] == "product" and not options
+    if plain and _engine.fits(spec["index"], 1, x_t, h_prev, c_prev, w_x, w_h, b):
         x, single = x_t[..., None, :], x_t.ndim == 1
         x = x[None] if single else x
     else:
@@ -152,34 +153,54 @@ class Gradients(NamedTuple):
     of_options: dict[str, Array]  # by the names of the options' parameters
 
 
-def _named(cache: Cache, found: tuple[Any, ...]) -> Gradients:
-    """The engine's result; parameters of single units get their name."""
-    dx, dh, dc, dw_x, dw_h, db, of_options = found
+def _named_units(cache: Cache, of_options: dict[str, Array] | None) -> dict[str, Array]:
+    """The gradients by options' parameters; those of single units get their name."""
+    of_options = of_options or {}
     unit = of_options.pop("unit", None)
     spec = _engine.CELLS[cache.cell_name]
-    if unit is not None and spec["recurrent"] == "product":
-        unit = unit.sum() if cache.options.unit_is_number else unit.reshape(cache.options.unit.shape)
-        of_options = {spec["unit_name"]: unit, **of_options}
-    return Gradients(dx, dh, dc, dw_x, dw_h, db, of_options)
+    if unit is None or spec["recurrent"] != "product":
+        return of_options
+    unit = unit.sum() if cache.options.unit_is_number else unit.reshape(cache.options.unit.shape)
+    return {spec["unit_name"]: unit, **of_options}
 
 
-def backward(
+def _result(kind: type, cache: Cache, found: tuple[Any, ...]) -> Any:
+    """A named tuple of gradients from what the engine found; what options add stands behind what there always is."""
+    dx, dh, dc, dw_x, dw_h, db, of_options = found
+    values: tuple[Any, ...] = (dx, dh, dw_x, dw_h, db) if cache.c_n is None else (dx, dh, dc, dw_x, dw_h, db)
+    if not of_options:
+        return kind(*values)
+    of_options = _named_units(cache, of_options)
+    fields = kind._fields[len(values) :]  # type: ignore[attr-defined]  # optional ones, as dpeephole
+    values += tuple(of_options.get(name[1:]) for name in fields)
+    further = {f"d{name}": value for name, value in of_options.items() if f"d{name}" not in fields}
+    if not further:
+        return kind(*values)
+    return _extended(kind, tuple(further))(*values, *further.values())
+
+
+@functools.cache
+def _extended(kind: type, names: tuple[str, ...]) -> Callable[..., Any]:
+    """A named tuple with further fields behind those of `kind`."""
+    return collections.namedtuple(kind.__name__, (*kind._fields, *names))  # type: ignore[attr-defined]
+
+
+def _found(
     function: str,
     dy: ArrayLike | None,
-    cache: Any,
+    cache: Cache,
     dh_n: ArrayLike | None,
     dc_n: ArrayLike | None = None,
     dc: ArrayLike | None = None,
     dgates: ArrayLike | None = None,
     needs_dx: bool = True,
-) -> Gradients:
-    """The gradients of any cell over a sequence."""
-    cache = _cache_of(function, cache, is_step=False)
+) -> tuple[Any, ...]:
+    """What the engine finds, from checked gradients."""
     time, units, outputs, dtype = cache.time, cache.units, cache.outputs, cache.dtype
     rows: tuple[int, ...]
     rows, prefix = ((), "") if cache.single_instance else ((cache.batch,), "B, ")
     hidden = "H" if outputs == units else "P"
-    found = _engine.backward(
+    return _engine.backward(
         cache,
         _check.upstream_gradient("dy", dy, (*rows, time, outputs), f"({prefix}T, {hidden})", dtype),
         _check.upstream_gradient("dh_n", dh_n, (*rows, outputs), f"({prefix}{hidden})", dtype),
@@ -189,11 +210,23 @@ def backward(
         needs_dx,
         _check.upstream_gradient("dgates", dgates, (*rows, time, cache.gate_count * units), f"({prefix}T, G*H)", dtype),
     )
-    return _named(cache, found)
 
 
-def step_backward(function: str, dh: ArrayLike | None, cache: Any, dc: ArrayLike | None = None) -> Gradients:
-    """The gradients of one step of any cell."""
+def backward(function: str, dy: ArrayLike | None, cache: Any, *final: Any, **more: Any) -> Gradients:
+    """The gradients of any cell over a sequence, for callers that serve every cell; arguments as for `_found`."""
+    cache = _cache_of(function, cache, is_step=False)
+    *others, of_options = _found(function, dy, cache, *final, **more)
+    return Gradients(*others, _named_units(cache, of_options))  # type: ignore[call-arg]
+
+
+def gradients(function: str, kind: type, dy: ArrayLike | None, cache: Any, *final: Any, **more: Any) -> Any:
+    """The same as a named tuple of that kind."""
+    cache = _cache_of(function, cache, is_step=False)
+    return _result(kind, cache, _found(function, dy, cache, *final, **more))
+
+
+def step_gradients(function: str, kind: type, dh: ArrayLike | None, cache: Any, dc: ArrayLike | None = None) -> Any:
+    """The gradients of one step of any cell, as a named tuple of that kind."""
     cache = _cache_of(function, cache, is_step=True)
     rows, prefix = ((), "") if cache.single_instance else ((cache.batch,), "B, ")
     hidden = "H" if cache.outputs == cache.units else "P"
@@ -203,20 +236,4 @@ def step_backward(function: str, dh: ArrayLike | None, cache: Any, dc: ArrayLike
         _check.upstream_gradient("dh", dh, (*rows, cache.outputs), f"({prefix}{hidden})", cache.dtype),
         _check.upstream_gradient("dc", dc, (*rows, cache.units), f"({prefix}H)", cache.dtype),
     )
-    return _named(cache, (dx[0] if cache.single_instance else dx[:, 0], *others))
-
-
-@functools.cache
-def _extended(kind: type, names: tuple[str, ...]) -> Callable[..., Any]:
-    """A named tuple with further fields behind those of `kind`."""
-    return collections.namedtuple(kind.__name__, (*kind._fields, *names))  # type: ignore[attr-defined]
-
-
-def result(kind: type, values: tuple[Any, ...], of_options: dict[str, Array]) -> Any:
-    """A named tuple of gradients; what options add stands behind the fields that there always are."""
-    fields = kind._fields[len(values) :]  # type: ignore[attr-defined]  # optional ones, as dpeephole
-    values = (*values, *(of_options.get(name[1:]) for name in fields))
-    further = {f"d{name}": value for name, value in of_options.items() if f"d{name}" not in fields}
-    if not further:
-        return kind(*values)
-    return _extended(kind, tuple(further))(*values, *further.values())
+    return _result(kind, cache, (dx[0] if cache.single_instance else dx[:, 0], *others))

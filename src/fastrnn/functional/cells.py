@@ -194,8 +194,7 @@ def _made(cell: str, spec: dict[str, Any]) -> dict[str, Callable[..., Any]]:
         return _call.forward(cell, x, {"h0": h0}, w_x, w_h, b, **known, options=options)
 
     def backward(dy: Any, cache: _call.Cache, *, dh_n: Any = None, dgates: Any = None) -> CellGradients:
-        g = _call.backward(cell, dy, cache, dh_n, dgates=dgates)
-        return _call.result(CellGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
+        return _call.gradients(cell, CellGradients, dy, cache, dh_n, dgates=dgates)
 
     def step_forward(x_t: Any, h_prev: Any, w_x: Any, w_h: Any, b: Any, **options: Any) -> tuple[Array, _call.Cache]:
         known = {name: options.pop(name, value) for name, value in usual.items()}
@@ -203,8 +202,7 @@ def _made(cell: str, spec: dict[str, Any]) -> dict[str, Callable[..., Any]]:
         return cache.h_n, cache
 
     def step_backward(dh: Any, cache: _call.Cache) -> CellStepGradients:
-        g = _call.step_backward(cell, dh, cache)
-        return _call.result(CellStepGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
+        return _call.step_gradients(cell, CellStepGradients, dh, cache)
 
     docs = {"forward": _FORWARD, "backward": _BACKWARD, "step_forward": _STEP_FORWARD, "step_backward": _STEP_BACKWARD}
     made = {}

@@ -167,8 +167,7 @@ def gru_backward(
     >>> fastrnn.gru_backward(y, cache).db.shape
     (2, 12)
     """
-    g = _call.backward("gru", dy, cache, dh_n, dgates=dgates)
-    return _call.result(GRUGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
+    return _call.gradients("gru", GRUGradients, dy, cache, dh_n, dgates=dgates)
 
 
 def gru_step_forward(
@@ -239,5 +238,4 @@ def gru_step_backward(dh: ArrayLike, cache: Cache) -> GRUStepGradients:
     >>> fastrnn.gru_step_backward(np.ones(2), cache).dh_prev.shape
     (2,)
     """
-    g = _call.step_backward("gru", dh, cache)
-    return _call.result(GRUStepGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
+    return _call.step_gradients("gru", GRUStepGradients, dh, cache)

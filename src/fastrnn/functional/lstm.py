@@ -186,8 +186,7 @@ def lstm_backward(
     >>> dx.shape, dc0.shape, dw_h.shape
     ((2, 5, 3), (2, 4), (4, 16))
     """
-    g = _call.backward("lstm", dy, cache, dh_n, dc_n, dc, dgates)
-    return _call.result(LSTMGradients, (g.dx, g.d_first_h, g.d_first_c, g.dw_x, g.dw_h, g.db), g.of_options)
+    return _call.gradients("lstm", LSTMGradients, dy, cache, dh_n, dc_n, dc, dgates)
 
 
 def lstm_step_forward(
@@ -258,5 +257,4 @@ def lstm_step_backward(dh: ArrayLike | None, dc: ArrayLike | None, cache: Cache)
     >>> fastrnn.lstm_step_backward(np.ones(2), None, cache).dx.shape
     (3,)
     """
-    g = _call.step_backward("lstm", dh, cache, dc)
-    return _call.result(LSTMStepGradients, (g.dx, g.d_first_h, g.d_first_c, g.dw_x, g.dw_h, g.db), g.of_options)
+    return _call.step_gradients("lstm", LSTMStepGradients, dh, cache, dc)

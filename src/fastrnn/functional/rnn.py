@@ -162,8 +162,7 @@ def rnn_backward(
     >>> gradients.dw_x.round(3), gradients.db.round(3)
     (array([[2.082]]), array([1.372]))
     """
-    g = _call.backward("rnn", dy, cache, dh_n, dgates=dgates)
-    return _call.result(RNNGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
+    return _call.gradients("rnn", RNNGradients, dy, cache, dh_n, dgates=dgates)
 
 
 def rnn_step_forward(
@@ -227,5 +226,4 @@ def rnn_step_backward(dh: ArrayLike, cache: Cache) -> RNNStepGradients:
     >>> fastrnn.rnn_step_backward([1.0], cache).dx.round(4)
     array([0.3932])
     """
-    g = _call.step_backward("rnn", dh, cache)
-    return _call.result(RNNStepGradients, (g.dx, g.d_first_h, g.dw_x, g.dw_h, g.db), g.of_options)
+    return _call.step_gradients("rnn", RNNStepGradients, dh, cache)

@@ -20,13 +20,25 @@ States = tuple[np.ndarray, ...]
 
 
 class _BidirectionalCache(NamedTuple):
-    """What backward needs.  Only `state` is meant for reading: the final states, (h, h) or (h, c, h, c)."""
+    """What backward needs.  Only what both layers show is meant for reading: that of the forward layer comes first.
+
+    Attributes
+    ----------
+    state : tuple of ndarray (B, H)
+        The final states, (h, h) or (h, c, h, c).
+    states : tuple of ndarray (B, T, H), or None
+        The states after every step, likewise, at the steps that they belong to.
+    gates : tuple of ndarray (B, T, G*H), or None
+        The gates at every step, likewise.
+    """
 
     state: States
     forward: Any
     backward: Any
     outs: tuple[np.ndarray, np.ndarray]  # of both, in one order of time
     lengths: np.ndarray | None
+    states: States | None
+    gates: States | None
 
 
 class Bidirectional(Container):
@@ -44,7 +56,7 @@ class Bidirectional(Container):
         Both outputs beside one another, their sum, mean or product; None gives the tuple of both.
     backward_layer : Recurrent, optional
         Another cell or other options; ``go_backwards`` must be the opposite of the forward layer's, and
-        ``return_sequences`` and ``return_state`` the same.  By default a layer with the options of the forward one and,
+        what they return the same.  By default a layer with the options of the forward one and,
         where that has a seed, the next number as its own.
 
     Attributes
@@ -89,12 +101,10 @@ class Bidirectional(Container):
             raise ValueError("backward_layer: expected another layer than the forward one")
         if self.backward_layer.go_backwards == layer.go_backwards:
             raise ValueError(f"backward_layer: expected go_backwards={not layer.go_backwards}, got the forward layer's")
-        for name in ("return_sequences", "return_state", "dtype"):
-            if getattr(self.backward_layer, name) != getattr(layer, name):
-                raise ValueError(
-                    f"backward_layer: expected the forward layer's {name}={getattr(layer, name)}, got "
-                    f"{getattr(self.backward_layer, name)}"
-                )
+        for name in ("return_sequences", "return_state", "return_all_states", "return_gates", "dtype"):
+            own, expected = (getattr(part, name, False) for part in (self.backward_layer, layer))
+            if own != expected:
+                raise ValueError(f"backward_layer: expected the forward layer's {name}={expected}, got {own}")
         self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
 
     def get_config(self) -> dict[str, Any]:
@@ -132,9 +142,13 @@ class Bidirectional(Container):
         training: bool = False,
         rng: np.random.Generator | None = None,
     ) -> Any:
-        """The output of `forward`, with ``return_state`` the tuple ``(out, h, h)`` or ``(out, h, c, h, c)``."""
+        """The output of `forward`, with ``return_state`` the tuple ``(out, h, h)`` or ``(out, h, c, h, c)``.
+
+        Behind it come, where the layers return them, ``cache.states`` and ``cache.gates``.
+        """
         out, cache = self.forward(x, initial_state, lengths, mask, reset_mask, training, rng)
-        return (out, *cache.state) if self.return_state else out
+        beside = (*(cache.state if self.return_state else ()), *(cache.states or ()), *(cache.gates or ()))
+        return (out, *beside) if beside else out
 
     def forward(
         self,
@@ -167,7 +181,8 @@ class Bidirectional(Container):
         out : ndarray (B, T, 2*H) or (B, 2*H)
             H wide unless concatenated; a tuple of two arrays without merging.
         cache
-            For `backward`; ``cache.state`` is the final state of both.
+            For `backward`; ``cache.state`` is the final state of both.  ``cache.states`` (with ``return_all_states``)
+            are the states after every step and ``cache.gates`` (with ``return_gates``) the gates, in one order of time.
         """
         x, steps = self._prepared(x, lengths, mask, reset_mask)
         there, back = self._by_direction("initial_state", initial_state)
@@ -175,9 +190,13 @@ class Bidirectional(Container):
         out_there, cache_there = self.forward_layer.forward(x, there, **self._time("forward", steps), **options)
         out_back, cache_back = self.backward_layer.forward(x, back, **self._time("backward", steps), **options)
         outs = (out_there, self._aligned(out_back, steps.lengths))
-        cache = _BidirectionalCache(
-            (*cache_there.state, *cache_back.state), cache_there, cache_back, outs, steps.lengths
-        )
+        states = gates = None
+        if cache_there.states is not None and cache_back.states is not None:
+            states = (*cache_there.states, *(reverse_time(every, steps.lengths) for every in cache_back.states))
+        if cache_there.gates is not None and cache_back.gates is not None:
+            gates = (cache_there.gates, reverse_time(cache_back.gates, steps.lengths))
+        state = (*cache_there.state, *cache_back.state)
+        cache = _BidirectionalCache(state, cache_there, cache_back, outs, steps.lengths, states, gates)
         return (outs if self.merge_mode is None else merge(self.merge_mode, outs)), cache
 
     def infer(self, x: Any, lengths: Any = None, mask: Any = None, reset_mask: Any = None) -> Any:
@@ -217,7 +236,12 @@ class Bidirectional(Container):
     # -- backward -----------------------------------------------------------------------------------------------------
 
     def backward(
-        self, dout: Any, cache: _BidirectionalCache, dfinal_state: tuple[Any, ...] | None = None
+        self,
+        dout: Any,
+        cache: _BidirectionalCache,
+        dfinal_state: tuple[Any, ...] | None = None,
+        dstates: tuple[Any, ...] | None = None,
+        dgates: tuple[Any, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray], States]:
         """Backpropagate through time, in both directions.
 
@@ -230,6 +254,10 @@ class Bidirectional(Container):
             What `forward` returned.
         dfinal_state : tuple of array_like (B, H), optional
             Gradient by ``cache.state``; an entry may be None.
+        dstates : tuple of array_like (B, T, H), optional
+            Gradient by ``cache.states``; an entry may be None.
+        dgates : tuple of two array_like (B, T, G*H), optional
+            Gradient by ``cache.gates``; an entry may be None.
 
         Returns
         -------
@@ -240,8 +268,19 @@ class Bidirectional(Container):
         """
         there, back = self._by_direction("dfinal_state", dfinal_state)
         dout_there, dout_back = self._shares(dout, cache)
-        dx, grads, dstate = self.forward_layer.backward(dout_there, cache.forward, there)
-        dx_back, grads_back, dstate_back = self.backward_layer.backward(dout_back, cache.backward, back)
+        states_there, states_back = self._by_direction("dstates", dstates)
+        if states_back is not None:
+            states_back = self._turned("dstates", states_back, cache.backward.states, cache)
+        if dgates is not None and (not isinstance(dgates, (tuple, list)) or len(dgates) != 2):
+            raise TypeError("dgates: expected a tuple of two arrays, that of the forward layer first")
+        gates_there, gates_back = dgates or (None, None)
+        (gates_back,) = self._turned("dgates", (gates_back,), (cache.backward.gates,), cache)
+        dx, grads, dstate = self.forward_layer.backward(
+            dout_there, cache.forward, there, dstates=states_there, dgates=gates_there
+        )
+        dx_back, grads_back, dstate_back = self.backward_layer.backward(
+            dout_back, cache.backward, back, dstates=states_back, dgates=gates_back
+        )
         return dx + dx_back, prefixed("forward", grads) | prefixed("backward", grads_back), (*dstate, *dstate_back)
 
     def parameter_gradients(self, dout: Any, cache: _BidirectionalCache) -> dict[str, np.ndarray]:
@@ -249,6 +288,13 @@ class Bidirectional(Container):
         there, back = self._shares(dout, cache)
         return prefixed("forward", self.forward_layer.parameter_gradients(there, cache.forward)) | prefixed(
             "backward", self.backward_layer.parameter_gradients(back, cache.backward)
+        )
+
+    def _turned(self, name: str, gradients: Any, shown: Any, cache: _BidirectionalCache) -> tuple[Any, ...]:
+        """Gradients by what the backward layer shows of every step, in its own order of time."""
+        return tuple(
+            d if d is None or array is None else reverse_time(self._array(name, d, array.shape), cache.lengths)
+            for d, array in zip(gradients, shown or (None,) * len(gradients), strict=True)
         )
 
     def _shares(self, dout: Any, cache: _BidirectionalCache) -> tuple[Any, Any]:

@@ -164,7 +164,9 @@ class RNN(Recurrent):
     Parameters
     ----------
     cell : MemoryCell
-    return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, learn_initial_state, dtype, seed
+    return_sequences, return_state, return_all_states, go_backwards, stateful
+        As for `LSTM`.
+    zero_output_for_mask, learn_initial_state, dtype, seed
         As for `LSTM`.
 
     Notes
@@ -229,6 +231,9 @@ class RNN(Recurrent):
             for (name, size), given in zip(sizes.items(), states, strict=True)
         }
         y = np.zeros((batch, time, self.output_size), self.dtype)
+        steps = None
+        if keep_cache and self.return_all_states:
+            steps = {name: np.zeros((batch, time, size), self.dtype) for name, size in sizes.items()}
         tape: list[tuple[_Moment, Any]] = []
         for moment in _moments(batch, time, plan.lengths, plan.reset_mask, self.go_backwards):
             t, rows, reset = moment
@@ -246,12 +251,15 @@ class RNN(Recurrent):
                 else:
                     current[name] = current[name].copy()
                     current[name][rows] = new[name]
+                if steps is not None:
+                    steps[name][rows, t] = new[name]
             if keep_cache:
                 tape.append((moment, cache))
         last_steps = _last_steps(batch, time, plan.lengths, self.go_backwards)
         last = y[np.arange(batch), last_steps]
         last[last_steps < 0] = 0
-        return CellRun(y, last, tuple(current.values()), _Tape(tape, x.shape, last_steps) if keep_cache else None)
+        kept = _Tape(tape, x.shape, last_steps) if keep_cache else None
+        return CellRun(y, last, tuple(current.values()), kept, None if steps is None else tuple(steps.values()))
 
     def _run_cell_back(
         self,
@@ -260,6 +268,8 @@ class RNN(Recurrent):
         dstates: tuple[np.ndarray | None, ...],
         cache: Any,
         needs_dx: bool,
+        dsteps: tuple[np.ndarray | None, ...] | None = None,
+        dgates: np.ndarray | None = None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
         if cache is None:
             raise ValueError("cache: expected one of forward, got one of an inference, which keeps none")
@@ -276,6 +286,9 @@ class RNN(Recurrent):
         grads = {n: np.zeros_like(array) for n, array in self.params.items() if n not in self.learned_states}
         dx = np.zeros(cache.x_shape, self.dtype)
         for (t, rows, reset), step_cache in reversed(cache.moments):
+            for state, d in zip(current.values(), dsteps or (), strict=False):
+                if d is not None:
+                    state[rows] += d[rows, t]
             dnext = {name: state[rows] for name, state in current.items()}
             dx_t, dprevious, dparams = self.cell.step_backward(self.params, dy[rows, t], dnext, step_cache)
             self._fits("dx_t", dx_t, dx[rows, t].shape)

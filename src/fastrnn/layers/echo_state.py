@@ -44,7 +44,7 @@ class EchoState(EngineRecurrent):
         ``b`` is drawn uniformly between plus and minus this.
     activation : str or tuple
         Of the units; see `LSTM`.
-    return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, dtype, seed
+    return_sequences, return_state, return_all_states, go_backwards, stateful, zero_output_for_mask, dtype, seed
         As for `LSTM`.
 
     Notes

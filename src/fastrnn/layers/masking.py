@@ -13,9 +13,11 @@ Nothing here loops over time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from fastrnn import _engine
 
 __all__ = ["TimePlan", "plan_time", "reverse_time"]
 
@@ -53,17 +55,15 @@ class TimePlan:
 
     def gather(self, x: np.ndarray) -> np.ndarray:
         """x (B, T, I) as the cell sees it, (B, K, I)."""
-        return x if self.steps is None else x[_rows(x), self.steps]
+        return x if self.steps is None else _gathered(x, self.steps)
 
     def scatter(self, dx: np.ndarray) -> np.ndarray:
         """The transpose of `gather`: (B, K, I) to (B, T, I), zero at steps that the cell did not run."""
         if self.steps is None:
             return dx
         assert self.lengths is not None
-        row, k = np.nonzero(np.arange(dx.shape[1]) < self.lengths[:, None])
-        out = np.zeros((len(dx), self.time, dx.shape[2]), dx.dtype)
-        out[row, self.steps[row, k]] = dx[row, k]
-        return out
+        run = np.arange(dx.shape[1]) < self.lengths[:, None]
+        return _summed(dx, np.where(run, self.steps, -1), self.time)
 
     def spread(self, y: np.ndarray, last: np.ndarray) -> np.ndarray:
         """The cell's y (B, K, H) as the layer's output (B, T, H); `last` (B, H) is each row's last true one.
@@ -73,9 +73,7 @@ class TimePlan:
         if self.flipped:
             return reverse_time(y, None)
         if self.shown is not None:
-            out = y[_rows(y), np.maximum(self.shown, 0)]
-            out[self.shown < 0] = 0
-            return out
+            return _gathered(y, self.shown)
         if self.held is not None:
             np.copyto(y, last[:, None], where=self.held[:, :, None])
         return y
@@ -85,10 +83,18 @@ class TimePlan:
         if self.flipped:
             return reverse_time(dout, None), None
         if self.shown is not None:
-            return _sum_of_shown(dout, self.shown, steps), None
+            return _summed(dout, self.shown, steps), None
         if self.held is not None:
             return dout, dout.sum(axis=1, where=self.held[:, :, None])
         return dout, None
+
+    def without_holding(self) -> TimePlan:
+        """The same with zeros where `spread` would show a step over again."""
+        if self.shown is None:
+            return replace(self, held=None)
+        shown = self.shown.copy()
+        shown[:, 1:][shown[:, 1:] == shown[:, :-1]] = -1
+        return replace(self, shown=shown)
 
     def forget(self, state: np.ndarray) -> np.ndarray:
         """A final state (B, H), or the gradient by one, with zeros where it is forgotten."""
@@ -185,24 +191,20 @@ def _moved_resets(
     return resets, forgotten
 
 
-def _sum_of_shown(dout: np.ndarray, shown: np.ndarray, steps: int) -> np.ndarray:
-    """Sum over the steps t of dout (B, T, H) that show step k, for every k: (B, K, H).
+def _places(steps: np.ndarray, time: int) -> np.ndarray:
+    """Steps (B, K) of rows of `time` steps, counted over the whole batch; negative ones stay negative."""
+    return np.where(steps < 0, -1, steps + _rows(steps) * time).reshape(-1).astype(np.intp, copy=False)
 
-    The steps that show the same k are neighbours, so each sum is one segment of the flattened (B*T, H).  Most segments
-    are one step long: these are copied, which is many times faster than adding them up.
-    """
-    batch, time, units = dout.shape
-    dy = np.zeros((batch, steps, units), dout.dtype)
-    if not batch:
-        return dy
-    flat = dout.reshape(batch * time, units)
-    starts = np.flatnonzero(np.diff(shown, axis=1, prepend=-2))
-    sizes = np.diff(starts, append=batch * time)
-    row, k = starts // time, shown.ravel()[starts]
-    single, several = (k >= 0) & (sizes == 1), (k >= 0) & (sizes > 1)
-    dy[row[single], k[single]] = flat[starts[single]]
-    if several.any():
-        parts = flat[np.repeat(several, sizes)]
-        offsets = np.cumsum(sizes[several]) - sizes[several]
-        dy[row[several], k[several]] = np.add.reduceat(parts, offsets, axis=0)
-    return dy
+
+def _gathered(a: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """out (B, K, n): step steps[b, k] of row b of a (B, T, n), zero where that is negative."""
+    batch, time, width = a.shape
+    flat = np.ascontiguousarray(a).reshape(batch * time, width)
+    return _engine.gather_rows(flat, _places(steps, time)).reshape(*steps.shape, width)
+
+
+def _summed(a: np.ndarray, steps: np.ndarray, time: int) -> np.ndarray:
+    """The transpose of `_gathered`: a (B, K, n) summed into the steps of (B, `time`, n)."""
+    batch, count, width = a.shape
+    flat = np.ascontiguousarray(a).reshape(batch * count, width)
+    return _engine.scatter_rows(flat, _places(steps, time), batch * time).reshape(batch, time, width)

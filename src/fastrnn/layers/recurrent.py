@@ -17,7 +17,7 @@ from fastrnn.functional import _call
 from fastrnn.layers.activations import ActivationLike, checked_activation
 from fastrnn.layers.initializers import Initializer, RandomUniform, checked_initializer
 from fastrnn.layers.masking import TimePlan
-from fastrnn.layers.through_time import CellRun, Recurrent, RecurrentCache, RecurrentOptions, refuse_unknown
+from fastrnn.layers.through_time import CellRun, Recurrent, RecurrentCache, RecurrentOptions, refuse_unknown, summed
 
 __all__ = ["GRU", "LSTM", "EngineRecurrent", "IndRNN", "MinGRU", "Recurrent", "RecurrentCache", "SimpleRNN"]
 
@@ -53,9 +53,9 @@ class Cell:
         """The function that runs the cell over a sequence."""
         return getattr(functional, f"{self.name}_forward")
 
-    def backward(self, dy: Any, cache: Any, dh_n: Any, dc_n: Any = None, *, needs_dx: bool) -> _call.Gradients:
-        """All gradients of that function, that by x only if it is needed."""
-        return _call.backward(_engine.CELLS[self.name]["function"], dy, cache, dh_n, dc_n, needs_dx=needs_dx)
+    def backward(self, dy: Any, cache: Any, dh_n: Any, dc_n: Any = None, **options: Any) -> _call.Gradients:
+        """All gradients of that function, that by x only if ``needs_dx``; `dc`, `dgates` where every step is seen."""
+        return _call.backward(_engine.CELLS[self.name]["function"], dy, cache, dh_n, dc_n, **options)
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -79,6 +79,7 @@ class EngineOptions(RecurrentOptions, total=False):
     ln_epsilon: float
     clip: float | None
     memory: str | int | None
+    return_gates: bool
 
 
 class EngineRecurrent(Recurrent):
@@ -103,6 +104,7 @@ class EngineRecurrent(Recurrent):
         ln_epsilon: float = 1e-3,
         clip: float | None = None,
         memory: str | int | None = None,
+        return_gates: bool = False,
         **options: Unpack[RecurrentOptions],
     ) -> None:
         super().__init__(**options)
@@ -120,6 +122,9 @@ class EngineRecurrent(Recurrent):
         self.clip = _bound("clip", clip)
         _check.memory_budget(memory)
         self.memory = memory
+        self.return_gates = _check.boolean("return_gates", return_gates)
+        if self.return_gates and memory is not None:
+            raise ValueError(f"return_gates: expected False with memory={memory!r}, which keeps the gates of no step")
 
     @property
     def state_sizes(self) -> dict[str, int]:
@@ -133,6 +138,10 @@ class EngineRecurrent(Recurrent):
     def bias_rows(self) -> int | None:
         """Rows of the bias, None if it is a vector."""
         return self.cell.bias_rows
+
+    @property
+    def _shows_steps(self) -> bool:
+        return self.return_all_states or self.return_gates
 
     # -- parameters ---------------------------------------------------------------------------------------------------
 
@@ -175,6 +184,7 @@ class EngineRecurrent(Recurrent):
         keep_cache: bool,
     ) -> CellRun:
         arrays = self._arrays
+        shows_states = keep_cache and self.return_all_states
         y, cache = self.cell.forward(
             x,
             *states,
@@ -186,12 +196,16 @@ class EngineRecurrent(Recurrent):
             reverse=self.go_backwards,
             keep_cache=keep_cache,
             memory=self.memory,
-            last_only=not self.return_sequences,
+            last_only=not (self.return_sequences or shows_states),
             **self._cell_options(),
             **self._noise(x.shape, rng),
         )
         final = tuple(getattr(cache, f"{name}_n") for name in self.cell.states)
-        return CellRun(y, final[0], final, cache)
+        steps = None
+        if shows_states:  # a copy of h: the output is the user's to write to
+            steps = (y.copy(), cache.c)[: len(final)]
+        gates = cache.gates if keep_cache and self.return_gates else None
+        return CellRun(y, final[0], final, cache, steps, gates)
 
     def _run_cell_back(
         self,
@@ -200,11 +214,14 @@ class EngineRecurrent(Recurrent):
         dstates: tuple[np.ndarray | None, ...],
         cache: Any,
         needs_dx: bool,
+        dsteps: tuple[np.ndarray | None, ...] | None = None,
+        dgates: np.ndarray | None = None,
     ) -> tuple[np.ndarray | None, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
         dh, *others = dstates
-        if dlast is not None:  # the last output is the final h
-            dh = dlast if dh is None else dlast + dh
-        g = self.cell.backward(dy, cache, dh, *others, needs_dx=needs_dx)
+        dh_t, dc_t = (*(dsteps or ()), None, None)[:2]
+        g = self.cell.backward(  # every output is an h, the last one the final h
+            summed(dy, dh_t), cache, summed(dlast, dh), *others, dc=dc_t, dgates=dgates, needs_dx=needs_dx
+        )
         found = {"w_x": g.dw_x, "w_h": g.dw_h, "b": g.db, **g.of_options}
         grads = {name: found[name] for name in self.params if name not in self.learned_states}
         return g.dx, grads, (g.d_first_h, g.d_first_c)[: len(self.cell.states)]  # type: ignore[return-value]
@@ -341,6 +358,13 @@ class LSTM(EngineRecurrent):
         Return all outputs (B, T, H) and not the last one (B, H).
     return_state : bool
         Calling the layer returns ``(out, h, c)``.
+    return_all_states : bool
+        Calling the layer returns h (B, T, P) and c (B, T, H) after every step, too, behind what it returns else; they
+        are ``forward``'s ``cache.states``, and ``backward`` takes the gradients by them.
+    return_gates : bool
+        Calling the layer returns the gates (B, T, 4*H) at every step, too, last of all: after their activations, side
+        by side in the gate order.  They are ``forward``'s ``cache.gates``, and ``backward`` takes the gradient by them.
+        Not with `memory`.
     go_backwards : bool
         Process the steps from the last to the first; outputs are in that order.
     stateful : bool

@@ -12,7 +12,7 @@ from fastrnn import _check
 from fastrnn.layers.base import Layer, Shape
 from fastrnn.layers.masking import TimePlan, plan_time, reverse_time
 
-__all__ = ["CellRun", "Recurrent", "RecurrentCache", "RecurrentOptions"]
+__all__ = ["CellRun", "Recurrent", "RecurrentCache", "RecurrentOptions", "summed"]
 
 
 class CellRun(NamedTuple):
@@ -28,23 +28,46 @@ class CellRun(NamedTuple):
         The final states, in the order of `Recurrent.state_sizes`.
     cache
         For the backward pass.
+    steps : tuple of ndarray (B, T, size)
+        The states after every step, zero past a row's end; where the layer shows them and the cache is kept.
+    gates : ndarray (B, T, G*H)
+        The gates at every step, likewise.
     """
 
     y: np.ndarray | None
     last: np.ndarray
     states: tuple[np.ndarray, ...]
     cache: Any
+    steps: tuple[np.ndarray, ...] | None = None
+    gates: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class RecurrentCache:
-    """What backward needs.  Only `state` is meant for reading: the final state, (h,) or (h, c), each (B, H)."""
+    """What backward needs.  Only `state`, `states` and `gates` are meant for reading.
+
+    Attributes
+    ----------
+    state : tuple of ndarray (B, H)
+        The final state, (h,) or (h, c).
+    states : tuple of ndarray (B, T, H), or None
+        The states after every step, (h,) or (h, c), with ``return_all_states``.
+    gates : ndarray (B, T, G*H), or None
+        The gates at every step, with ``return_gates``.
+    """
 
     state: tuple[np.ndarray, ...]
     steps: Any
     plan: TimePlan
     y_shape: tuple[int, ...]
     learned: tuple[bool, ...]
+    states: tuple[np.ndarray, ...] | None = None
+    gates: np.ndarray | None = None
+
+    @property
+    def shown(self) -> tuple[np.ndarray, ...]:
+        """All that there is to see of the steps, states first."""
+        return (*(self.states or ()), *(() if self.gates is None else (self.gates,)))
 
 
 class RecurrentOptions(TypedDict, total=False):
@@ -52,6 +75,7 @@ class RecurrentOptions(TypedDict, total=False):
 
     return_sequences: bool
     return_state: bool
+    return_all_states: bool
     go_backwards: bool
     stateful: bool
     zero_output_for_mask: bool
@@ -78,6 +102,7 @@ class Recurrent(Layer):
         *,
         return_sequences: bool = False,
         return_state: bool = False,
+        return_all_states: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
         zero_output_for_mask: bool = False,
@@ -90,6 +115,7 @@ class Recurrent(Layer):
         super().__init__("float32" if dtype is None else dtype, seed)
         self.return_sequences = _check.boolean("return_sequences", return_sequences)
         self.return_state = _check.boolean("return_state", return_state)
+        self.return_all_states = _check.boolean("return_all_states", return_all_states)
         self.go_backwards = _check.boolean("go_backwards", go_backwards)
         self.stateful = _check.boolean("stateful", stateful)
         self.zero_output_for_mask = _check.boolean("zero_output_for_mask", zero_output_for_mask)
@@ -124,7 +150,10 @@ class Recurrent(Layer):
         rng: np.random.Generator | None,
         keep_cache: bool,
     ) -> CellRun:
-        """Run the cell over x (B, T, I), with `rng` in training alone, from the last step with ``go_backwards``."""
+        """Run the cell over x (B, T, I), with `rng` in training alone, from the last step with ``go_backwards``.
+
+        With `keep_cache` the run holds what the layer shows of every step, too.
+        """
         raise NotImplementedError
 
     def _run_cell_back(
@@ -134,8 +163,13 @@ class Recurrent(Layer):
         dstates: tuple[np.ndarray | None, ...],
         cache: Any,
         needs_dx: bool,
+        dsteps: tuple[np.ndarray | None, ...] | None = None,
+        dgates: np.ndarray | None = None,
     ) -> tuple[np.ndarray | None, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
-        """dx (None unless it is needed), the gradients by the cell's parameters and those by the initial states."""
+        """dx (None unless it is needed), the gradients by the cell's parameters and those by the initial states.
+
+        `dstates` are the gradients by the final states, `dsteps` those by the states after every step.
+        """
         raise NotImplementedError
 
     # -- parameters and states ----------------------------------------------------------------------------------------
@@ -147,6 +181,11 @@ class Recurrent(Layer):
                 raise ValueError(f"{name}: expected another name for this parameter, the learned initial state has it")
             params[name] = np.zeros(size, self.dtype)
         return params
+
+    @property
+    def _shows_steps(self) -> bool:
+        """Whether a call returns something of every step that a kept cache alone holds."""
+        return self.return_all_states
 
     @property
     def learned_states(self) -> tuple[str, ...]:
@@ -180,9 +219,14 @@ class Recurrent(Layer):
         training: bool = False,
         rng: np.random.Generator | None = None,
     ) -> Any:
-        """Inference: the output of `forward`, with ``return_state`` the tuple ``(out, h)`` or ``(out, h, c)``."""
-        out, cache = self._run(x, initial_state, lengths, mask, reset_mask, training, rng, keep_cache=False)
-        return (out, *cache.state) if self.return_state else out
+        """Inference: the output of `forward`, or a tuple of it and all that the layer is to return beside it.
+
+        The order is ``out``; with ``return_state`` ``cache.state``, that is h, of an LSTM h and c, after the last step;
+        with ``return_all_states`` ``cache.states``, h (and c) after every step; with ``return_gates`` ``cache.gates``.
+        """
+        out, cache = self._run(x, initial_state, lengths, mask, reset_mask, training, rng, keep_cache=self._shows_steps)
+        beside = (*(cache.state if self.return_state else ()), *cache.shown)
+        return (out, *beside) if beside else out
 
     def forward(
         self,
@@ -221,7 +265,10 @@ class Recurrent(Layer):
             All outputs with ``return_sequences``, otherwise the last true one of each row.  With ``go_backwards`` in
             the order in which the steps were processed.
         cache : RecurrentCache
-            For `backward`; ``cache.state`` is the final state.
+            For `backward`; ``cache.state`` is the final state.  With ``return_all_states`` ``cache.states`` are the
+            states after every step, each shown where an output with ``return_sequences`` would be: in its order, held
+            or zero at masked steps, zero past the end.  With ``return_gates`` ``cache.gates`` are the gates (B, T, G*H)
+            in that order, zero at every step that is not run.
         """
         return self._run(x, initial_state, lengths, mask, reset_mask, training, rng, keep_cache=True)
 
@@ -269,7 +316,15 @@ class Recurrent(Layer):
         state = tuple(map(plan.forget, run.states))
         if self.stateful:
             self._kept_state = tuple(s.copy() for s in state)
-        cache = RecurrentCache(state, run.cache, plan, (*x.shape[:2], self.output_size), learned)
+        cache = RecurrentCache(
+            state,
+            run.cache,
+            plan,
+            (*x.shape[:2], self.output_size),
+            learned,
+            None if run.steps is None else tuple(map(plan.spread, run.steps, run.states)),
+            None if run.gates is None else plan.without_holding().spread(run.gates, run.last),
+        )
         return self._output(run, plan), cache
 
     def _output(self, run: CellRun, plan: TimePlan) -> np.ndarray:
@@ -280,7 +335,12 @@ class Recurrent(Layer):
         return plan.spread(run.y, run.last)
 
     def backward(
-        self, dout: Any, cache: RecurrentCache, dfinal_state: tuple[Any, ...] | None = None
+        self,
+        dout: Any,
+        cache: RecurrentCache,
+        dfinal_state: tuple[Any, ...] | None = None,
+        dstates: tuple[Any, ...] | None = None,
+        dgates: Any = None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
         """Backpropagate through time.
 
@@ -292,6 +352,10 @@ class Recurrent(Layer):
             What `forward` returned.
         dfinal_state : tuple of array_like (B, H), optional
             Gradient by ``cache.state``; an entry may be None.
+        dstates : tuple of array_like (B, T, H), optional
+            Gradient by ``cache.states``; an entry may be None.
+        dgates : array_like (B, T, G*H), optional
+            Gradient by ``cache.gates``.
 
         Returns
         -------
@@ -301,33 +365,70 @@ class Recurrent(Layer):
         dinitial_state : tuple of ndarray (B, H)
             ``(dh0,)``, for an LSTM ``(dh0, dc0)``.
         """
-        dx, grads, dinitial = self._back(dout, cache, dfinal_state, needs_dx=True)
+        dx, grads, dinitial = self._back(dout, cache, dfinal_state, dstates, dgates, needs_dx=True)
         assert dx is not None
         return cache.plan.scatter(dx), grads, dinitial
 
     def parameter_gradients(self, dout: Any, cache: RecurrentCache) -> dict[str, np.ndarray]:
         """The gradients by the parameters alone: neither time nor memory is spent on that by the input."""
-        return self._back(dout, cache, None, needs_dx=False)[1]
+        return self._back(dout, cache, needs_dx=False)[1]
 
     def _back(
-        self, dout: Any, cache: RecurrentCache, dfinal_state: tuple[Any, ...] | None, needs_dx: bool
+        self,
+        dout: Any,
+        cache: RecurrentCache,
+        dfinal_state: tuple[Any, ...] | None = None,
+        dstates: tuple[Any, ...] | None = None,
+        dgates: Any = None,
+        *,
+        needs_dx: bool,
     ) -> tuple[np.ndarray | None, dict[str, np.ndarray], tuple[np.ndarray, ...]]:
         """What `backward` returns, dx as the cell gives it, None unless it is needed."""
         batch, steps, width = cache.y_shape
         plan = cache.plan
-        dstates = tuple(
+        dfinal = tuple(
             None if d is None else plan.forget(d) for d in self._as_states("dfinal_state", dfinal_state, batch)
         )
+        visible: dict[str, Any] = {}
+        if dstates is not None:
+            visible["dsteps"], dfinal = self._by_steps(dstates, cache, dfinal)
+        if dgates is not None:
+            visible["dgates"] = self._by_gates(dgates, cache)
         dy = dlast = None
         if dout is not None and self.return_sequences:
             dout = self._array("dout", dout, (batch, plan.time, width), "(B, T, H)")
             dy, dlast = plan.collect(dout, steps)
         elif dout is not None:
             dlast = self._array("dout", dout, (batch, width), "(B, H)")
-        dx, grads, dinitial = self._run_cell_back(dy, dlast, dstates, cache.steps, needs_dx)
+        dx, grads, dinitial = self._run_cell_back(dy, dlast, dfinal, cache.steps, needs_dx, **visible)
         for name, d, learned in zip(self.learned_states, dinitial, cache.learned, strict=False):
             grads[name] = d.sum(axis=0) if learned else np.zeros(d.shape[1], d.dtype)
         return dx, grads, dinitial
+
+    def _by_steps(
+        self, dstates: tuple[Any, ...], cache: RecurrentCache, dfinal: tuple[np.ndarray | None, ...]
+    ) -> tuple[tuple[np.ndarray | None, ...], tuple[np.ndarray | None, ...]]:
+        """The gradients by the states after every step as the cell runs them, and those by the final states.
+
+        A state that is held behind the last step of its row is the final one.
+        """
+        if cache.states is None:
+            raise ValueError("dstates: expected None, the cache shows no states: the layer has return_all_states=False")
+        batch, steps, _ = cache.y_shape
+        dsteps: list[np.ndarray | None] = []
+        found = list(dfinal)
+        for i, d in enumerate(self._as_states("dstates", dstates, batch, cache.plan.time)):
+            d_run, d_held = (None, None) if d is None else cache.plan.collect(d, steps)
+            dsteps.append(d_run)
+            found[i] = summed(found[i], d_held)
+        return tuple(dsteps), tuple(found)
+
+    def _by_gates(self, dgates: Any, cache: RecurrentCache) -> np.ndarray:
+        """The gradients by the gates as the cell runs them."""
+        if cache.gates is None:
+            raise ValueError("dgates: expected None, the cache shows no gates: the layer has return_gates=False")
+        dgates = self._array("dgates", dgates, cache.gates.shape, "(B, T, G*H)")
+        return cache.plan.without_holding().collect(dgates, cache.y_shape[1])[0]
 
     def _plan(self, x: np.ndarray, lengths: Any, mask: Any, reset_mask: Any) -> TimePlan:
         """Lengths, mask and resets checked and put together."""
@@ -364,8 +465,8 @@ class Recurrent(Layer):
                     states[i] = np.ascontiguousarray(np.broadcast_to(row, (batch, row.size)))
         return tuple(states), tuple(learned)
 
-    def _as_states(self, name: str, states: Any, batch: int) -> tuple[np.ndarray | None, ...]:
-        """One array (B, H) or None for each state that the cell carries."""
+    def _as_states(self, name: str, states: Any, batch: int, time: int | None = None) -> tuple[np.ndarray | None, ...]:
+        """One array (B, H), or (B, T, H) for so many steps, or None for each state that the cell carries."""
         sizes = self.state_sizes
         count = len(sizes)
         if states is None:
@@ -375,10 +476,18 @@ class Recurrent(Layer):
             raise TypeError(f"{name}: expected a tuple {expected}, got {type(states).__name__}")
         if len(states) != count:
             raise ValueError(f"{name}: expected a tuple {expected}, got {len(states)} entries")
+        rows, formula = ((batch,), "(B, H)") if time is None else ((batch, time), "(B, T, H)")
         return tuple(
-            None if s is None else self._array(f"{name}[{i}]", s, (batch, size), "(B, H)")
+            None if s is None else self._array(f"{name}[{i}]", s, (*rows, size), formula)
             for i, (s, size) in enumerate(zip(states, sizes.values(), strict=True))
         )
+
+
+def summed(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+    """The sum of two gradients, of which None is zero."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
 
 
 def refuse_unknown(cls: type, options: dict[str, Any]) -> None:

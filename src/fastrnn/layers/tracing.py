@@ -69,11 +69,11 @@ def trace_forward(layer: Recurrent, x: Any, known: Steps) -> Trace:
     for t in reversed(range(time)) if layer.go_backwards else range(time):
         x_t = x[:, t : t + 1]
         plan_t = layer._plan(x_t, *_one_step(known, t))
-        *_, final, cache = layer._run_cell(x_t, current, plan_t, None, True)
-        current = tuple(map(plan_t.forget, final))
+        run = layer._run_cell(x_t, current, plan_t, None, True)
+        current = tuple(map(plan_t.forget, run.states))
         for state_of_all, state in zip(states.values(), current, strict=True):
             state_of_all[:, t] = state
-        path.append(_Step(t, plan_t, cache))
+        path.append(_Step(t, plan_t, run.cache))
     return Trace(out, states, layer, plan, known.counted(time), x.shape, path)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fastrnn import _check
 
 if TYPE_CHECKING:
-    from fastrnn.training.sequential import Sequential
+    from fastrnn.training.model import Model
 
 __all__ = ["Callback", "EarlyStopping", "History", "ProgressBar", "TerminateOnNaN"]
 
@@ -30,7 +30,7 @@ class Callback:
     ...         print(epoch, logs["loss"])
     """
 
-    model: Sequential
+    model: Model[Any]
 
     def on_train_begin(self) -> None:
         """Before the first epoch."""

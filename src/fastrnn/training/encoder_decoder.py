@@ -28,13 +28,12 @@ from fastrnn.layers.steps import Steps
 from fastrnn.training.callbacks import Callback, History
 from fastrnn.training.chain import Chain, ChainCache, States, check_handover, handed_back, handed_over
 from fastrnn.training.decoding import Generated, beam_search, closed_loop, greedy, sample
-from fastrnn.training.losses import Loss, combined_weights
+from fastrnn.training.losses import Loss
 from fastrnn.training.metrics import Metric
-from fastrnn.training.optimizers import Optimizer, global_norm
+from fastrnn.training.model import Model
+from fastrnn.training.optimizers import Optimizer
 from fastrnn.training.pairs import Form, Inputs, Pairs, checked_pairs
-from fastrnn.training.samples import Samples
 from fastrnn.training.schedules import Schedule, get_schedule
-from fastrnn.training.sequential import Sequential, _Step
 
 __all__ = ["EncoderDecoder"]
 
@@ -81,7 +80,7 @@ class DecoderState:
         return dataclasses.replace(self, states=states, **{name: array[rows] for name, array in arrays.items()})
 
 
-class EncoderDecoder(Sequential):
+class EncoderDecoder(Model[Pairs]):
     """An encoder whose final states start a decoder; the head makes logits of tokens, or values, of its outputs.
 
     Parameters
@@ -154,7 +153,7 @@ class EncoderDecoder(Sequential):
         teacher_forcing: float | Schedule = 1.0,
         seed: int | None = None,
     ) -> None:
-        super().__init__((), seed=seed)
+        super().__init__(seed=seed)
         self._encoder, self._decoder, self._head = (
             _chain(name, part) for name, part in (("encoder", encoder), ("decoder", decoder), ("head", head))
         )
@@ -181,10 +180,6 @@ class EncoderDecoder(Sequential):
         check_handover(self._encoder, self._decoder)
 
     # -- structure ----------------------------------------------------------------------------------------------------
-
-    def add(self, layer: Layer) -> None:
-        """Refused: the layers are given once."""
-        raise TypeError("EncoderDecoder takes its layers as encoder, decoder and head; none can be added")
 
     def parts(self) -> dict[str, Layer]:
         attention: dict[str, Layer] = {} if self.attention is None else {"attention": self.attention}
@@ -249,7 +244,7 @@ class EncoderDecoder(Sequential):
 
     # -- forward and backward -----------------------------------------------------------------------------------------
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         x: Any,
         y: Any,
@@ -300,7 +295,7 @@ class EncoderDecoder(Sequential):
     def backward(
         self,
         dout: Any,
-        caches: EncoderDecoderCache,  # type: ignore[override]
+        caches: EncoderDecoderCache,
         dfinal_state: None = None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray], None]:
         """Gradients by the source and all parameters.
@@ -336,15 +331,15 @@ class EncoderDecoder(Sequential):
         )
         return dx, {name: g for part, own in grads.items() for name, g in prefixed(part, own).items()}, None
 
-    def parameter_gradients(self, dout: Any, caches: EncoderDecoderCache) -> dict[str, np.ndarray]:  # type: ignore[override]
+    def parameter_gradients(self, dout: Any, caches: EncoderDecoderCache) -> dict[str, np.ndarray]:
         """The gradients by all parameters."""
         return self.backward(dout, caches)[1]
 
-    def _through(self, *arguments: Any) -> Any:
-        """What a stack does with its layers, refused: an output takes targets, or is written step by step."""
+    def infer(self, x: Any, *args: Any, **options: Any) -> np.ndarray:
+        """Refused: an output takes targets, or is written step by step."""
         raise TypeError("EncoderDecoder has no output of x alone: call model(x, y), or generate(x, steps)")
 
-    def commit(self, caches: EncoderDecoderCache) -> None:  # type: ignore[override]
+    def commit(self, caches: EncoderDecoderCache) -> None:
         """Let each layer take over what a training step left in its cache."""
         self._encoder.commit(caches.encoded.cache.caches)
         self._decoder.commit(caches.decoder.caches)
@@ -444,7 +439,7 @@ class EncoderDecoder(Sequential):
             loss = "mse" if self.start_token is None else "sparse_categorical_crossentropy"
         super().compile(optimizer, loss, metrics)
 
-    def fit(  # type: ignore[override]
+    def fit(
         self,
         x: Any,
         y: Any,
@@ -491,21 +486,21 @@ class EncoderDecoder(Sequential):
         History
         """
         closed = _check.boolean("closed_loop_validation", closed_loop_validation)
-        return super().fit(
-            Inputs(x, lengths, target_lengths, first, future, closed),
-            y,
+        self._require_compiled(to_train=True)
+        pairs = self._samples(Inputs(x, lengths, target_lengths, first, future, closed), y, sample_weight)
+        return self._fit(
+            pairs,
+            None if validation_data is None else self._samples(*_validation(validation_data, closed)),
             epochs=epochs,
             batch_size=batch_size,
-            validation_data=None if validation_data is None else _validation(validation_data, closed),
             validation_split=validation_split,
             shuffle=shuffle,
             callbacks=callbacks,
             verbose=verbose,
-            sample_weight=sample_weight,
             record_gradient_norms=record_gradient_norms,
         )
 
-    def train_on_batch(  # type: ignore[override]
+    def train_on_batch(
         self,
         x: Any,
         y: Any,
@@ -528,23 +523,16 @@ class EncoderDecoder(Sequential):
         float
             The loss before the update.
         """
-        return super().train_on_batch(Inputs(x, lengths, target_lengths, first, future), y, sample_weight)
+        self._require_compiled(to_train=True)
+        pairs = self._samples(Inputs(x, lengths, target_lengths, first, future), y, sample_weight)
+        return self._train_step(pairs, np.random.default_rng(self._training_seed())).loss
 
-    def _train_step(self, batch: Samples, rng: np.random.Generator, with_norm: bool = False) -> _Step:
-        """Forward, loss, backward, update."""
-        assert isinstance(batch, Pairs) and self.loss is not None and self.optimizer is not None
+    def _forward_batch(self, batch: Pairs, rng: np.random.Generator) -> tuple[np.ndarray, EncoderDecoderCache, Steps]:
+        assert self.optimizer is not None
         encoded = self._encode(batch, training=True, rng=rng)
         previous = self._mixed(batch, encoded, get_schedule(self.teacher_forcing)(self.optimizer.iterations), rng)
         y_pred, caches = self._decode(batch, previous, encoded, training=True, rng=rng)
-        mask = Steps(batch.lengths).counted(y_pred.shape[1])
-        weight = combined_weights(batch.sample_weight, mask)
-        loss, dy_pred = self.loss.value_and_gradient(batch.y, y_pred, weight)
-        grads = self.parameter_gradients(dy_pred, caches)
-        norm = global_norm(grads) if with_norm else np.nan
-        metrics = self._metric_totals(batch, y_pred, mask)
-        self.optimizer.apply(self.params, grads)
-        self.commit(caches)
-        return _Step(loss, norm, metrics)
+        return y_pred, caches, Steps(batch.lengths)
 
     def _mixed(self, pairs: Pairs, encoded: Encoded, rate: float, rng: np.random.Generator) -> np.ndarray:
         """The decoder's inputs: true previous outputs with the given probability, otherwise the model's own."""
@@ -562,7 +550,7 @@ class EncoderDecoder(Sequential):
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
-    def evaluate(  # type: ignore[override]
+    def evaluate(
         self,
         x: Any,
         y: Any,
@@ -594,10 +582,11 @@ class EncoderDecoder(Sequential):
             The loss; with metrics the list ``[loss, *metrics]``; with return_dict a dict by name.
         """
         closed = _check.boolean("closed_loop", closed_loop)
-        inputs = Inputs(x, lengths, target_lengths, first, future, closed)
-        return super().evaluate(inputs, y, batch_size=batch_size, sample_weight=sample_weight, return_dict=return_dict)
+        self._require_compiled()
+        pairs = self._samples(Inputs(x, lengths, target_lengths, first, future, closed), y, sample_weight)
+        return self._evaluate(pairs, batch_size, return_dict)
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         x: Any,
         steps: int,
@@ -622,7 +611,7 @@ class EncoderDecoder(Sequential):
         made = self.generate(x, steps, batch_size=batch_size, lengths=lengths, first=first, future=future)
         return made.tokens if isinstance(made, Generated) else made
 
-    def generate(  # type: ignore[override]  # an input to encode comes first
+    def generate(
         self,
         x: Any,
         steps: int,
@@ -714,28 +703,23 @@ class EncoderDecoder(Sequential):
             return search
         return lambda *loop: Generated(*(array[:, 0] for array in search(*loop)))
 
-    def _predict(self, samples: Samples, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Logits or values for all samples, under teacher forcing or in the closed loop, and which steps count."""
-        assert isinstance(samples, Pairs)
-        out = np.concatenate([self._output(batch) for batch in samples.batches(batch_size)])
-        return out, Steps(samples.lengths).counted(out.shape[1])
-
-    def _output(self, pairs: Pairs) -> np.ndarray:
-        """Logits or values (B, T, K) for a batch of which the targets are known."""
-        encoded = self._encode(pairs)
-        if not pairs.closed_loop:
-            return self._decode(pairs, self._shifted(pairs), encoded)[0]
-        assert pairs.y is not None
-        state, back = self._start(encoded, pairs.future), None if self.start_token is None else _most_probable
-        return closed_loop(self._step, state, self._first(pairs), pairs.y.shape[1], back)
+    def _infer_batch(self, batch: Pairs) -> tuple[np.ndarray, Steps]:
+        """Logits or values for a batch, under teacher forcing or in the closed loop."""
+        encoded = self._encode(batch)
+        if not batch.closed_loop:
+            return self._decode(batch, self._shifted(batch), encoded)[0], Steps(batch.lengths)
+        assert batch.y is not None
+        state, back = self._start(encoded, batch.future), None if self.start_token is None else _most_probable
+        out = closed_loop(self._step, state, self._first(batch), batch.y.shape[1], back)
+        return out, Steps(batch.lengths)
 
     # -- checks -------------------------------------------------------------------------------------------------------
 
-    def _samples(self, x: Any, y: Any, sample_weight: Any = None, *steps: None) -> Pairs:
-        """Checked samples with targets, at least one; x holds all inputs."""
+    def _samples(self, inputs: Inputs, y: Any, sample_weight: Any = None) -> Pairs:
+        """Checked samples with targets, at least one."""
         if y is None:
             raise TypeError("y: expected targets, got None")
-        pairs = self._pairs(x, y, sample_weight=sample_weight)
+        pairs = self._pairs(inputs, y, sample_weight=sample_weight)
         if len(pairs) == 0:
             raise ValueError(f"x: expected at least one row, got shape {pairs.x.shape}")
         return pairs
@@ -767,7 +751,7 @@ def _most_probable(logits: np.ndarray) -> np.ndarray:
 
 
 def _validation(given: Sequence[Any] | Mapping[str, Any], closed: bool) -> tuple[Any, ...]:
-    """Validation data as ``Sequential.fit`` takes them."""
+    """Validation data as `_samples` takes them."""
     if not isinstance(given, Mapping):
         if not isinstance(given, (tuple, list)) or not 2 <= len(given) <= 3:
             raise ValueError("validation_data: expected a tuple (x, y[, sample_weight]) or the arguments of evaluate")

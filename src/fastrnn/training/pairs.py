@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastrnn import _check
 from fastrnn.layers.steps import Steps
-from fastrnn.training.samples import Rows, Samples
+from fastrnn.training.samples import Samples
 
 __all__ = ["Form", "Inputs", "Pairs", "checked_pairs"]
 
@@ -24,15 +22,6 @@ class Pairs(Samples):
     first: np.ndarray | None = None
     future: np.ndarray | None = None
     closed_loop: bool = False  # whether the model is judged by what it makes of its own outputs
-
-    def take(self, rows: Rows) -> Pairs:
-        """Some of the rows."""
-        arrays = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        return dataclasses.replace(self, **arrays)  # type: ignore[arg-type]
-
-    def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[Pairs]:
-        """Batches of rows, in the given order or as they stand."""
-        return cast("Iterator[Pairs]", super().batches(batch_size, order))
 
 
 class Inputs(NamedTuple):

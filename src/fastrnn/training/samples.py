@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Samples:
         lengths: Any = None,
         mask: Any = None,
         reset_mask: Any = None,
-    ) -> Samples:
+    ) -> Self:
         """The arrays, once they have the same number of rows.
 
         Parameters
@@ -71,19 +71,19 @@ class Samples:
     def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, rows: Rows) -> Samples:
+    def take(self, rows: Rows) -> Self:
         """Some of the rows."""
-        arrays = (self.x, self.y, self.sample_weight, self.lengths, self.mask, self.reset_mask)
-        return Samples(*(None if array is None else array[rows] for array in arrays))  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {n: value[rows] for n, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **arrays)
 
-    def split(self, fraction: float) -> tuple[Samples, Samples]:
+    def split(self, fraction: float) -> tuple[Self, Self]:
         """The first rows and the last, which are the given fraction of all; neither may be empty."""
         first = round(len(self) * (1.0 - fraction))
         if not 0 < first < len(self):
             raise ValueError(f"validation_split: {fraction:g} of {len(self)} rows leaves no row on one side")
         return self.take(slice(0, first)), self.take(slice(first, None))
 
-    def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[Samples]:
+    def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[Self]:
         """Batches of rows, in the given order or as they stand."""
         for start in range(0, len(self), batch_size):
             rows = slice(start, start + batch_size)
