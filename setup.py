@@ -41,7 +41,8 @@ if platform.machine() in ("x86_64", "AMD64"):
 
 MODULES = [
     "_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_step", "_weights", "_checkpoints",
-    "_forward", "_backward", "_engine", "_stage", "_convolution",
+    "_forward", "_backward", "_engine", "_convolution", "_normalization", "_changes", "_stage", "_recurrent_stage",
+    "_layer_stages", "_session",
 ]  # fmt: skip
 
 

@@ -18,7 +18,8 @@ import pytest
 
 from fastrnn import _engine
 from fastrnn import benchmark as bench
-from fastrnn._stage import RecurrentStage
+from fastrnn._recurrent_stage import RecurrentStage
+from fastrnn._session import Loop
 from fastrnn.benchmark.probe import Machine
 
 from .conftest import RATIO_SECONDS, note_environment
@@ -46,7 +47,7 @@ def fastrnn_step(arrays: dict[str, np.ndarray], weights: str) -> Callable[[], np
     tanh, sigmoid = (_engine.ACTIVATIONS[name]["default"] for name in ("tanh", "sigmoid"))
     x, *matrices = arrays.values()
     stored = None if weights == "float32" else weights
-    stage = RecurrentStage(_engine.CELLS["lstm"]["index"], 1, *matrices, tanh, sigmoid, None, stored)
+    stage = Loop(RecurrentStage(_engine.CELLS["lstm"]["index"], 1, *matrices, tanh, sigmoid, stored=stored))
     out = np.empty((1, x.shape[1]), "float32")
     return lambda: stage.step(x, out)
 

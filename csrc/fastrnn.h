@@ -253,6 +253,8 @@ typedef struct {
     void (*product_narrow)(const fastrnn_product *, const fastrnn_narrow *);
     /* out (n,) = start (n,) + a (depth,) · w (depth, n), w as the user holds it: packing does not pay for few rows */
     void (*product_row)(const void *a, const void *w, const void *start, void *out, fastrnn_size depth, fastrnn_size n);
+    /* a product with a single column, w (depth,) and out one value for each row; the depth runs through the lanes */
+    void (*dots)(const fastrnn_product *);
     void (*const *forward)(const fastrnn_forward *);   /* by cell */
     void (*const *backward)(const fastrnn_backward *); /* by cell */
     void (*gather)(const fastrnn_rows *);              /* and fill up with zeros to the padded matrix's stride */

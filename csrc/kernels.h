@@ -39,6 +39,7 @@ static const fastrnn_kernels FN(kernels) = {
     .product_narrow = FN(product_narrow),
 #endif
     .product_row = FN(product_row),
+    .dots = FN(dots),
     .forward = FN(forward_table),
     .backward = FN(backward_table),
     .gather = FN(gather),

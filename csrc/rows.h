@@ -87,6 +87,27 @@ static void FN(norm)(const fastrnn_norm *p) {
     }
 }
 
+/* out[r] = start + a[r] (depth,) · w (depth,).  The last values of a row come by a load that ends with the row. */
+static void FN(dots)(const fastrnn_product *p) {
+    const fastrnn_size depth = p->depth, whole = depth / W, left = depth % W;
+    const REAL *w = p->w;
+    IVEC last = {0};
+    for (fastrnn_size lane = 0; lane < left; lane++) last[W - left + lane] = -1;
+    for (fastrnn_size r = 0; r < p->rows; r++) {
+        const REAL *a = (const REAL *)p->a + r * p->a_stride;
+        VEC sums[SUMS] = {ALL(0), ALL(0), ALL(0), ALL(0)};
+        fastrnn_size j = 0;
+        for (; j + SUMS <= whole; j += SUMS)
+#pragma GCC unroll 4
+            for (int k = 0; k < SUMS; k++) sums[k] += LOAD(a + (j + k) * W) * LOAD(w + (j + k) * W);
+        for (; j < whole; j++) sums[0] += LOAD(a + j * W) * LOAD(w + j * W);
+        if (left && whole)
+            sums[1] += (VEC)(last & (IVEC)LOAD(a + depth - W)) * (VEC)(last & (IVEC)LOAD(w + depth - W));
+        else if (left) sums[1] += FN(load_part)(a, left) * FN(load_part)(w, left);
+        ((REAL *)p->out)[r * p->out_stride] = *(const REAL *)p->start + FN(total)(sums);
+    }
+}
+
 /* With e = d∘gain:  dv = scale·(e - mean(e) - hat·mean(e∘hat)),  dgain = d∘hat,  dadd = d */
 static void FN(norm_back)(const fastrnn_norm_back *p) {
     const fastrnn_size blocks = (p->units + W - 1) / W, vectors = blocks * p->gates;

@@ -17,12 +17,13 @@ PACKAGE = Path(fastrnn.__file__).parent
 SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for path in PACKAGE.rglob(pattern))
 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
-ANYONE = {"_version", "_check"}
-ENGINE = {
-    "_engine", "_forward", "_backward", "_checkpoints", "_stage", "_step", "_weights", "_convolution", "_packing",
-    "_share", "_cache", "_kernels", "_schedule", "_memory",
+ANYONE = {"_version", "_check", "_changes"}
+STAGES = {"_session", "_layer_stages", "_recurrent_stage", "_stage"}
+ENGINE = STAGES | {
+    "_engine", "_forward", "_backward", "_checkpoints", "_step", "_weights", "_convolution", "_normalization",
+    "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory", "_changes",
 }  # fmt: skip
-TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_stage", "_config"}
+TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_config"}
 MAY_IMPORT = {
     "_version": set(),
     "_check": set(),
@@ -38,21 +39,28 @@ MAY_IMPORT = {
     "_forward": {"_checkpoints", "_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_backward": {"_forward", "_checkpoints", "_step", "_weights", "_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_engine": {"_forward", "_backward", "_kernels", "_schedule"},
-    "_stage": {"_step", "_weights", "_cache", "_kernels", "_schedule", "_memory"},
     "_convolution": {"_share", "_cache", "_kernels", "_schedule", "_memory"},
+    "_normalization": {"_cache", "_kernels", "_schedule", "_memory"},
+    "_changes": set(),
+    "_stage": {"_kernels", "_memory"},
+    "_recurrent_stage": {"_stage", "_step", "_weights", "_cache", "_kernels", "_schedule", "_memory"},
+    "_layer_stages": {
+        "_stage", "_convolution", "_normalization", "_packing", "_cache", "_kernels", "_schedule", "_memory",
+    },
+    "_session": {"_stage", "_layer_stages", "_schedule"},
     "_threads": set(),
     "_config": {"_engine", "_threads"},
-    "functional": {"_engine", "_convolution", "_cache", "_threads"},
+    "functional": {"_engine", "_convolution", "_normalization", "_cache", "_threads"},
     "layers": {"functional", "_engine"},
     "gradients": {"functional", "layers"},
     "training": TRAINING,
     "storage": TRAINING,
     "interop": TRAINING,
-    "streaming": TRAINING,
+    "streaming": TRAINING | STAGES,
     "datasets": set(),
     "reference": set(),
     "forecasting": TRAINING | {"datasets"},
-    "benchmark": TRAINING | {"reference", "datasets", "forecasting", "_kernels", "_stage"},
+    "benchmark": TRAINING | {"reference", "datasets", "forecasting", "_kernels", "_session", "_recurrent_stage"},
     "cli": TRAINING | {"datasets", "forecasting", "benchmark", "reference"},
     "__main__": {"cli"},
     # What the user sees: everything lazily, at import no more than the functions.

@@ -26,15 +26,28 @@ from .functional import *  # noqa: F403
 from .functional import __all__ as _functional_names
 
 if TYPE_CHECKING:
-    from . import datasets, forecasting, functional, interop, layers, reference, storage, training  # noqa: F401
+    from . import (  # noqa: F401
+        datasets,
+        forecasting,
+        functional,
+        interop,
+        layers,
+        reference,
+        storage,
+        streaming,
+        training,
+    )
     from .gradients import check_gradients  # noqa: F401
     from .layers import *  # noqa: F403
     from .storage import load  # noqa: F401
+    from .streaming import stream  # noqa: F401
     from .training import *  # noqa: F403
 
 # What the functions do not need is imported when it is first asked for: `import fastrnn` stays as light as NumPy's.
-_MODULES = ("datasets", "forecasting", "functional", "interop", "layers", "reference", "storage", "training")
-_PUBLIC_FROM = ("layers", "training", "storage", "gradients")
+_MODULES = (
+    "datasets", "forecasting", "functional", "interop", "layers", "reference", "storage", "streaming", "training",
+)  # fmt: skip
+_PUBLIC_FROM = ("layers", "training", "storage", "streaming", "gradients")
 
 __all__ = ["__version__", "get_num_threads", "release_workspaces", "set_num_threads", "show_config", *_functional_names]
 

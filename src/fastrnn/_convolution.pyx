@@ -36,23 +36,6 @@ cdef enum:
     ROUND_COST = 50_000_000     # multiplications after which a look is taken at interrupts
 
 
-cdef struct Convolution:
-    const fastrnn_kernels *kernels
-    Py_ssize_t size                          # bytes of a value
-    Py_ssize_t groups, channels, filters     # C and F of one group
-    Py_ssize_t padded                        # F filled up to whole vectors
-    Py_ssize_t taps, stride, dilation, left
-    Py_ssize_t time, outputs                 # steps of a row of x; sums for it
-    Py_ssize_t y_time, y_first, y_step       # steps of a row of y; output o is its step y_first + o·y_step
-    bint side_by_side                        # whether the steps that an output sees are
-    fastrnn_activation activation            # phi, where y_step is 1
-    const char *x      # (B, T, groups·C)
-    const char *w      # (groups,) packed (K·C, F)
-    const char *start  # (groups, padded)
-    char *y            # (B, y_time, groups·F)
-    char *shown        # phi of it: the same memory, or beside it where phi's argument is kept
-
-
 cdef bint is_side_by_side(const Convolution *p) noexcept nogil:
     return p.taps == 1 or (p.taps > 1 and p.dilation == 1 and p.groups == 1)
 
@@ -61,10 +44,6 @@ cdef bint is_side_by_side(const Convolution *p) noexcept nogil:
 
 cdef Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b if a > 0 else -(-a // b)
-
-
-cdef struct Range:
-    Py_ssize_t first, last
 
 
 cdef Range seen_by(const Convolution *p, Py_ssize_t tap, Range outputs) noexcept nogil:
@@ -152,10 +131,19 @@ cdef void sum_outputs(const Convolution *p, const char *x, Py_ssize_t group, Ran
         sum_tap_by_tap(p, x, group, behind, out + (behind.first - outputs.first) * out_stride * p.size, out_stride)
 
 
+cdef void multiply_column(const fastrnn_kernels *kernels, const char *a, Py_ssize_t a_stride, Py_ssize_t depth,
+                          const char *w, const char *start, char *out, Py_ssize_t rows) noexcept nogil:
+    """out (rows,) = start + a (rows, depth) · w (depth,)"""
+    cdef fastrnn_product product
+    product.rows, product.depth, product.a, product.a_stride = rows, depth, a, a_stride
+    product.w, product.start, product.out, product.out_stride = w, start, out, 1
+    kernels.dots(&product)
+
+
 cdef void convolve(const Convolution *p, Py_ssize_t first, Py_ssize_t last, char *buffer) noexcept nogil:
     """Outputs `first` to before `last`, counted over the whole batch; `buffer` holds `buffer_bytes`.
 
-    Filters that fill whole vectors are summed in y itself, others in the buffer.
+    Filters that fill whole vectors are summed in y itself, others in the buffer; a single one is a column of products.
     """
     cdef bint direct = p.padded == p.filters
     cdef Py_ssize_t row, group, o, chunk = max(CHUNK // (p.padded * p.size), 1)
@@ -167,7 +155,11 @@ cdef void convolve(const Convolution *p, Py_ssize_t first, Py_ssize_t last, char
         row = first // p.outputs
         outputs.first = first - row * p.outputs
         outputs.last = min(outputs.first + min(chunk, last - first), p.outputs)
-        for group in range(p.groups):
+        if p.column != NULL:
+            multiply_column(p.kernels, p.x + row * x_row + outputs.first * p.stride * p.channels * p.size,
+                            p.stride * p.channels, p.channels, p.column, p.start,
+                            p.y + (row * p.y_time + outputs.first) * p.size, outputs.last - outputs.first)
+        for group in range(0 if p.column != NULL else p.groups):
             y = p.y + ((row * p.y_time + p.y_first + outputs.first * p.y_step) * p.groups + group) * p.filters * p.size
             if direct:
                 sum_outputs(p, p.x + row * x_row, group, outputs, y, stride)
@@ -219,7 +211,7 @@ cdef void set_start(const Convolution *p, const char *b, char *start) noexcept n
             memcpy(start + group * p.padded * p.size, b + group * p.filters * p.size, p.filters * p.size)
 
 
-def _by_group(w, groups):
+cdef object by_group(w, groups):
     """w (K, C, groups·F) as (groups, K·C, F)"""
     taps, channels, filters = w.shape
     if groups == 1:
@@ -299,12 +291,14 @@ def forward(cnp.ndarray x, cnp.ndarray w, b, Py_ssize_t outputs, Py_ssize_t stri
     cdef size_t at_w = reserve(&total, packed_bytes(c)), at_start = reserve(&total, groups * c.padded * c.size)
     cdef size_t at_buffers = reserve(&total, members * buffer_bytes(c))
     work = take(total)
-    by_group = _by_group(w, groups)
+    grouped = by_group(w, groups)
     c.x, c.y, c.shown = data_of(x), data_of(kept), data_of(y)
     c.w, c.start = work.data + at_w, work.data + at_start
     p.buffers, p.total = work.data + at_buffers, x.shape[0] * outputs
+    if w.size == c.channels and left == 0 and (outputs - 1) * stride < c.time:
+        c.column = data_of(w)
     p.round_outputs = max(ROUND_COST // (c.taps * c.channels * c.filters * groups), members)
-    cdef char *w_user = data_of(by_group)
+    cdef char *w_user = data_of(grouped)
     cdef char *b_user = data_of(b)
     with nogil:
         pack_groups(c, w_user, work.data + at_w)
@@ -482,6 +476,7 @@ cdef void set_input_part(const Convolution *p, Py_ssize_t first_step, InputPart 
     cdef Convolution *c = &part.convolution
     cdef Py_ssize_t early = (first_step + p.left) // p.stride, j = (first_step + p.left) % p.stride, tap
     c[0] = p[0]
+    c.column = NULL
     c.taps, part.last_tap, part.tap_step = 0, 0, 0
     for tap in range(p.taps):
         if (tap * p.dilation - j) % p.stride == 0:
@@ -535,8 +530,9 @@ cdef void unpad(const Convolution *p, const char *padded, Py_ssize_t rows, char 
         memcpy(user + r * p.filters * p.size, padded + r * p.padded * p.size, p.filters * p.size)
 
 
-def backward(Cache cache, cnp.ndarray dy, int num_threads=1):
-    """dx (B, T, groups·C), dw (K, C, groups·F) and db (groups·F,) from dy (B, outputs, groups·F)"""
+def backward(Cache cache, cnp.ndarray dy, int num_threads=1, bint needs_dx=True):
+    """dx (B, T, groups·C), dw (K, C, groups·F) and db (groups·F,) from dy (B, outputs, groups·F); dx is None unless it is
+    needed."""
     cdef Backward p
     cdef Convolution *c = &p.convolution
     cdef Memory work, parts
@@ -546,14 +542,15 @@ def backward(Cache cache, cnp.ndarray dy, int num_threads=1):
     c[0] = cache.convolution
     cdef int members = members_for(c, batch, num_threads)
     cdef Py_ssize_t wide = c.groups * c.padded * c.size, da_row = c.outputs * c.groups * c.filters * c.size
-    dx, dw = np.empty(cache.x.shape, dy.dtype), np.zeros(cache.w.shape, dy.dtype)
+    dx = np.empty(cache.x.shape, dy.dtype) if needs_dx else None
+    dw = np.zeros(cache.w.shape, dy.dtype)
     db = np.empty(cache.w.shape[2], dy.dtype) if cache.has_bias else None
-    by_group = _by_group(cache.w, c.groups)
+    grouped = by_group(cache.w, c.groups)
 
-    p.parts = min(c.stride, c.time)
-    parts = take(p.parts * sizeof(InputPart))
+    p.parts = min(c.stride, c.time) if needs_dx else 0
+    parts = take(max(p.parts, 1) * sizeof(InputPart))
     p.inputs = <InputPart *>parts.data
-    for i in range(p.parts):
+    for i in range(max(p.parts, 1)):
         set_input_part(c, i, &p.inputs[i])
     p.batch, p.round_rows, p.buffer = batch, max(GRADIENT_CHUNK // da_row, 1), buffer_bytes(&p.inputs[0].convolution)
     cdef Py_ssize_t rows = min(p.round_rows, batch) * c.outputs
@@ -573,7 +570,7 @@ def backward(Cache cache, cnp.ndarray dy, int num_threads=1):
     c.x, c.w, c.start, c.y = data_of(cache.x), NULL, NULL, NULL
     p.kept, p.dy, p.dx = data_of(cache.kept), data_of(dy), data_of(dx)
     p.da, p.da_padded, p.buffers = work.data + at_da, work.data + at_padded, work.data + at_buffers
-    cdef char *w_user = data_of(by_group)
+    cdef char *w_user = data_of(grouped)
     cdef char *dw_user = data_of(dw)
     cdef char *db_user = data_of(db)
     p.dw, p.db = work.data + at_dw if pads else dw_user, work.data + at_db
@@ -590,4 +587,4 @@ def backward(Cache cache, cnp.ndarray dy, int num_threads=1):
             unpad(c, p.db, 1, db_user)
     if p.stop[0] or p.stop[1]:
         raise_signal()
-    return dx[0] if cache.single_instance else dx, dw, db
+    return dx[0] if needs_dx and cache.single_instance else dx, dw, db

@@ -8,6 +8,7 @@ cdef extern from "fastrnn.h" nogil:
         FASTRNN_ACTIVATIONS
         FASTRNN_TANH
         FASTRNN_SIGMOID
+        FASTRNN_RELU
 
     ctypedef struct fastrnn_activation:
         int kind
@@ -200,6 +201,7 @@ cdef extern from "fastrnn.h" nogil:
         void (*product_narrow)(const fastrnn_product *, const fastrnn_narrow *) noexcept nogil
         void (*product_row)(const void *a, const void *w, const void *start, void *out, Py_ssize_t depth,
                             Py_ssize_t n) noexcept nogil
+        void (*dots)(const fastrnn_product *) noexcept nogil
         void (**forward)(const fastrnn_forward *) noexcept nogil
         void (**backward)(const fastrnn_backward *) noexcept nogil
         void (*gather)(const fastrnn_rows *) noexcept nogil

@@ -37,7 +37,12 @@ def describe_cell(int index):
 def describe_activation(int kind):
     """What the kernels say of an activation; `default` is how the engine wants it without constants of its own."""
     cdef const fastrnn_activation_spec *spec = &fastrnn_activation_specs[kind]
-    return spec.name.decode(), {"kind": kind, "constants": spec.constants, "default": (kind, spec.alpha, spec.beta)}
+    return spec.name.decode(), {
+        "kind": kind,
+        "constants": spec.constants,
+        "needs_argument": bool(spec.needs_argument),
+        "default": (kind, spec.alpha, spec.beta),
+    }
 
 
 CELLS = dict(describe_cell(i) for i in range(fastrnn_cell_count))

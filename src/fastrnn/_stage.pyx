@@ -1,177 +1,139 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Layers bound for stepping: weights packed and all memory taken once, so that a step allocates nothing.
 
-The bits of a step are those of the same step inside a sequence.  One stage serves one thread at a time.
+A stage takes rows (B, inputs) and leaves rows (B, outputs); what it remembers from step to step stays inside.  The bits
+of a step are those of the same step inside a sequence.  One stage serves one thread at a time.
+
+Here stand the base class, the chain of stages and what stages share; `_recurrent_stage` and `_layer_stages` have the
+layers, `_session` the loops around them.
 """
 
 cimport numpy as cnp
 from libc.string cimport memcpy, memset
 
-from ._cache cimport Kept, kept_at, kept_size, run_of
-from ._kernels cimport cell_at, kernels_for
-from ._memory cimport reserve, take
-from ._schedule cimport data_of
-from ._step cimport input_product, step_forward
-from ._weights cimport bind_weights, format_of, numbers_of
+from ._kernels cimport kernels_for
+from ._memory cimport take
 
 import numpy as np
 
 cnp.import_array()
 
-cdef enum:
-    RELEASE_GIL_FROM = 1 << 16  # multiplications: smaller steps are over before another thread could start
+cdef object DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.intp))
+
+
+cdef Py_ssize_t size_of(Kind kind) noexcept nogil:
+    return 4 if kind == FLOAT32 else 8 if kind == FLOAT64 else sizeof(Py_ssize_t)
+
+
+cdef Kind kind_of(dtype) except *:
+    return <Kind><int>DTYPES.index(dtype)
+
+
+cdef object dtype_of(Kind kind):
+    return DTYPES[<int>kind]
+
+
+cdef const fastrnn_kernels *kernels_of(Kind kind):
+    """The kernels of the instruction set in use."""
+    return kernels_for(np.empty(0, dtype_of(kind)))
 
 
 cdef class Stage:
     cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil:
-        pass
+        """One step: x (B, inputs) with `x_stride` values from row to row makes `out`."""
 
-    def step(self, x, out=None):
-        """The output (B, outputs) after one more step with x (B, inputs), or (outputs,) with x (inputs,) if B is 1;
-        into `out` if given."""
-        cdef cnp.npy_intp size[2]
-        x = self.plain("x", x, self.inputs)
-        if out is None:
-            size[0], size[1] = self.batch, self.outputs
-            out = cnp.PyArray_EMPTY(2, size, self.kind, 0) if cnp.PyArray_NDIM(x) == 2 else \
-                cnp.PyArray_EMPTY(1, size + 1, self.kind, 0)
-        elif self.plain("out", out, self.outputs) is not out or not cnp.PyArray_ISWRITEABLE(out):
-            raise ValueError("out: expected a writeable C-contiguous array of the session's type")
-        cdef char *source = data_of(x)
-        if self.work >= RELEASE_GIL_FROM:
-            with nogil:
-                self.advance(source, self.inputs)
-        else:
-            self.advance(source, self.inputs)
-        copy_rows(self.out, self.out_stride, data_of(out), self.outputs, self.batch, self.size)
-        return out
+    @property
+    def dtype_in(self):
+        """The type of what goes in; class numbers are intp."""
+        return dtype_of(self.kind_in)
 
-    cdef plain(self, name, array, Py_ssize_t columns):
-        """An array (B, columns), or (columns,) where B is 1, that C code can take as it is."""
-        cdef bint fits = type(array) is np.ndarray and cnp.PyArray_TYPE(array) == self.kind \
-            and cnp.PyArray_ISCARRAY_RO(array)
-        if not fits:
-            array = np.require(array, np.float32 if self.size == 4 else np.float64, "CA")
-        cdef int ndim = cnp.PyArray_NDIM(array)
-        cdef cnp.npy_intp *size = cnp.PyArray_DIMS(array)
-        if (ndim == 2 and size[0] == self.batch and size[1] == columns) or \
-                (ndim == 1 and self.batch == 1 and size[0] == columns):
-            return array
-        raise ValueError(f"{name}: expected shape (B, columns) = ({self.batch}, {columns}), got {array.shape}")
-
-
-cdef void copy_rows(const char *rows, Py_ssize_t stride, char *to, Py_ssize_t columns, Py_ssize_t count,
-                    Py_ssize_t size) noexcept nogil:
-    """Rows without their padding."""
-    cdef Py_ssize_t r
-    for r in range(count):
-        memcpy(to + r * columns * size, rows + r * stride * size, columns * size)
-
-
-cdef class RecurrentStage(Stage):
-    """A cell that is stepped by its owner; its state stays inside and begins at zero.
-
-    The weights are copied when the stage is made: later changes of the arrays are not seen.
-
-    Parameters
-    ----------
-    cell : int
-        Its index in the registry.
-    batch : int
-        Rows that are stepped together, B.
-    w_x, w_h, b : ndarray
-        As `_engine.forward` takes them.
-    activation, recurrent : tuple
-        As `_engine.forward` takes them.
-    options
-        As `_engine.forward` takes them; masks that change by row or by time do not fit.
-    weights : {None, "float16", "bfloat16", "int8"}
-        How the matrices are stored: as they are, or in fewer bits, which takes float32 ones (csrc/narrow.h has the
-        errors).
-    """
-
-    def __cinit__(self, Py_ssize_t cell, Py_ssize_t batch, cnp.ndarray w_x, w_h, b, activation, recurrent,
-                  options=None, weights=None):
-        cdef Run *run = &self.run
-        cdef Kept kept
-        self.run = run_of(kernels_for(w_x), cell, w_x.shape[0], w_x.shape[1] // cell_at(cell).gates, w_x.itemsize,
-                          activation, recurrent, options)
-        run.format = format_of(weights, (w_x, w_h, None if options is None else options.w_proj))
-        self.batch, self.kind, self.size = batch, cnp.PyArray_TYPE(w_x), run.size
-        self.inputs, self.outputs, self.options = run.inputs, run.outputs, options
-        self.work = batch * run.cell.gates * run.units * (run.inputs + run.outputs)
-        self.bound = bind_weights(run, w_x, w_h, b, options, False, False, &self.weights)
-        self.masks = numbers_of(run, options, &self.mixing)
-        self.memory = take(self.place_memory(&kept, NULL))
-        self.place_memory(&kept, self.memory.data)
-        self.place.weights, self.place.mixing, self.place.scratch = &self.weights, &self.mixing, &self.scratch
-        self.place.at = kept_at(run, &kept, 0)
-        self.out_stride = run.padded_outputs
-        memset(self.memory.data, 0, self.memory.size)
-        self.out = self.h
-
-    cdef size_t place_memory(self, Kept *kept, char *data) noexcept:
-        """Bytes of all memory, and where each part begins if `data` is the place for all."""
-        cdef Run *run = &self.run
-        cdef Scratch *scratch = &self.scratch
-        cdef size_t total = kept_size(run, self.batch, self.batch, data, kept)
-        self.h = data + reserve(&total, self.batch * run.state)
-        self.c = data + reserve(&total, self.batch * run.cell_state)
-        scratch.products = data + reserve(&total, self.batch * run.wide)
-        scratch.second = data + reserve(&total, self.batch * run.cell_state)
-        scratch.shown = data + reserve(&total, self.batch * run.cell_state)
-        scratch.share = NULL  # zoneout by a number
-        return total
-
-    cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil:
-        cdef Run *run = &self.run
-        cdef Step *step = &self.place
-        # the states after the last step are those before this one
-        cdef char *h = step.at.h
-        cdef char *c = step.at.c
-        step.at.h, step.at.c, step.at.input = self.h, self.c, self.h
-        self.h, self.c = h, c
-        step.h, step.c = h, c
-        input_product(run, &self.weights, &step.at, x, x_stride, self.batch)
-        step_forward(run, step, 0, self.batch, 0, run.padded)
-        self.out = h
-
-    def reset(self, rows=None):
-        """Set the state to zero, of all rows or of some."""
-        cdef Run *run = &self.run
-        cdef Py_ssize_t r
-        for r in range(self.batch) if rows is None else rows:
-            memset(self.h + r * run.state, 0, run.state)
-            if run.cell.cell_state:
-                memset(self.c + r * run.cell_state, 0, run.cell_state)
+    @property
+    def dtype_out(self):
+        """The type of what comes out."""
+        return dtype_of(self.kind_out)
 
     @property
     def state(self):
-        """Copies of h (B, P), and of c (B, H) where the cell has one."""
-        cdef Run *run = &self.run
-        dtype = np.float32 if self.size == 4 else np.float64
-        h = np.empty((self.batch, run.outputs), dtype)
-        copy_rows(self.h, run.padded_outputs, data_of(h), run.outputs, self.batch, self.size)
-        if not run.cell.cell_state:
-            return (h,)
-        c = np.empty((self.batch, run.units), dtype)
-        copy_rows(self.c, run.padded, data_of(c), run.units, self.batch, self.size)
-        return h, c
+        """Copies of what is remembered, each (B, ...)."""
+        return ()
 
     @state.setter
     def state(self, arrays):
-        cdef Run *run = &self.run
-        cdef Py_ssize_t r
-        dtype = np.float32 if self.size == 4 else np.float64
-        cdef list sizes = [run.outputs, run.units][:2 if run.cell.cell_state else 1]
-        if len(arrays) != len(sizes):
-            raise ValueError(f"state: expected {len(sizes)} arrays, got {len(arrays)}")
-        checked = [np.require(array, dtype, "CA") for array in arrays]
-        for array, size in zip(checked, sizes):
-            if array.shape != (self.batch, size):
-                raise ValueError(f"state: expected shape (B, H) = ({self.batch}, {size}), got {array.shape}")
-        for r in range(self.batch):
-            memcpy(self.h + r * run.state, data_of(checked[0]) + r * run.outputs * self.size, run.outputs * self.size)
-            if run.cell.cell_state:
-                memcpy(self.c + r * run.cell_state, data_of(checked[1]) + r * run.units * self.size,
-                       run.units * self.size)
+        raise TypeError(f"{type(self).__name__} has no state")
+
+    def reset(self, rows=None):
+        """Forget everything, of all rows or of some, which are given by their numbers."""
+
+
+cdef class Chain(Stage):
+    def __cinit__(self, stages, Py_ssize_t batch, Py_ssize_t inputs, dtype):
+        cdef Stage stage
+        cdef Py_ssize_t i
+        self.batch, self.inputs, self.outputs = batch, inputs, inputs
+        self.kind_in = self.kind_out = kind_of(dtype)
+        self.stages = []
+        for stage in stages:
+            if stage.kind_in != self.kind_out:
+                self.stages.append(Cast(batch, self.outputs, dtype_of(self.kind_out), stage.dtype_in))
+            self.stages.append(stage)
+            self.outputs, self.kind_out = stage.outputs, stage.kind_out
+            self.work += stage.work
+        self.size = size_of(self.kind_out)
+        self.places = take(len(self.stages) * sizeof(void *))
+        self.links = <void **>self.places.data
+        for i in range(len(self.stages)):
+            self.links[i] = <void *>self.stages[i]
+        self.count = len(self.stages)
+
+    cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            (<Stage>self.links[i]).advance(x, x_stride)
+            x, x_stride = (<Stage>self.links[i]).out, (<Stage>self.links[i]).out_stride
+        self.out, self.out_stride = <char *>x, x_stride
+
+
+cdef class Cast(Stage):
+    def __cinit__(self, Py_ssize_t batch, Py_ssize_t columns, dtype_in, dtype_out):
+        self.batch, self.inputs, self.outputs, self.out_stride = batch, columns, columns, columns
+        self.kind_in, self.kind_out = kind_of(dtype_in), kind_of(dtype_out)
+        self.size = size_of(self.kind_out)
+        self.memory = take(batch * columns * self.size)
+        self.out = self.memory.data
+
+    cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil:
+        cast_rows(self.kind_in, x, x_stride, self.kind_out, self.out, self.out_stride, self.outputs, self.batch)
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+cdef void copy_rows(const char *rows, Py_ssize_t stride, char *to, Py_ssize_t to_stride, Py_ssize_t columns,
+                    Py_ssize_t count, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t r
+    for r in range(count):
+        memcpy(to + r * to_stride * size, rows + r * stride * size, columns * size)
+
+
+cdef void cast_rows(Kind kind_from, const char *rows, Py_ssize_t stride, Kind kind_to, char *to, Py_ssize_t to_stride,
+                    Py_ssize_t columns, Py_ssize_t count) noexcept nogil:
+    """Rows of floats as they are or in the other precision."""
+    cdef Py_ssize_t r, j
+    if kind_from == kind_to:
+        copy_rows(rows, stride, to, to_stride, columns, count, size_of(kind_to))
+        return
+    for r in range(count):
+        for j in range(columns):
+            if kind_to == FLOAT64:
+                (<double *>to)[r * to_stride + j] = (<const float *>rows)[r * stride + j]
+            else:
+                (<float *>to)[r * to_stride + j] = <float>(<const double *>rows)[r * stride + j]
+
+
+cdef void zero_rows(char *rows, Py_ssize_t row, Py_ssize_t count, chosen) noexcept:
+    """Set rows of `row` bytes to zero: all `count`, or the chosen ones."""
+    cdef Py_ssize_t r
+    if chosen is None:
+        memset(rows, 0, count * row)
+        return
+    for r in chosen:
+        memset(rows + r * row, 0, row)

@@ -261,6 +261,27 @@ static void test_product(fastrnn_size rows, fastrnn_size depth, fastrnn_size uni
     free(a), free(w), free(start), free(packed), free(start_blocks), free(out), free(row), free(row_blocks);
 }
 
+/* out (rows,) = start + a·w for a single column, rows further apart than they are long, against a loop in double. */
+static void test_dots(fastrnn_size rows, fastrnn_size depth) {
+    const fastrnn_size stride = depth + 3, out_stride = 2;
+    void *a = random_array((rows - 1) * stride + depth), *w = random_array(depth), *start = random_array(1);
+    void *out = array(rows * out_stride);
+    fastrnn_product product = {.rows = rows, .depth = depth, .a = a, .a_stride = stride, .w = w, .start = start};
+    product.out = out, product.out_stride = out_stride;
+    kernel->dots(&product);
+    int right = 1;
+    for (fastrnn_size r = 0; r < rows; r++) {
+        double sum = get(start, 0), scale = fabs(sum);
+        for (fastrnn_size k = 0; k < depth; k++) {
+            const double term = get(a, r * stride + k) * get(w, k);
+            sum += term, scale += fabs(term);
+        }
+        right &= fabs(get(out, r * out_stride) - sum) <= (double)(depth + 1) * eps() * scale;
+    }
+    check(right, "dots", rows, depth, 1);
+    free(a), free(w), free(start), free(out);
+}
+
 /* out (rows, m) += a (rows, G*Hp) · wᵀ with w (m, G*H), a in block order. */
 static void test_transposed_product(fastrnn_size rows, fastrnn_size m, fastrnn_size units, int gates) {
     const fastrnn_size n = gates * units, wide = gates * padded(units), columns = padded(m);
@@ -1164,6 +1185,7 @@ static const fastrnn_size many_rows[] = {255, 256, 257, 300, 512, 770}; /* sums 
 static void test_type(void) {
     for (int i = 0; i < SIZES; i++) {
         const fastrnn_size units = sizes[i];
+        for (fastrnn_size rows = 1; rows <= 3; rows++) test_dots(rows, units);
         for (int gates = 1; gates <= 4; gates++) {
             const int one_block = kernel->panel_vectors(gates) == gates; /* in a panel: room for more slots */
             test_blocks(1 + i % 3, units, gates, gates + i % 2);

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fastrnn import _engine, datasets
-from fastrnn._stage import RecurrentStage
+from fastrnn._recurrent_stage import RecurrentStage
+from fastrnn._session import Loop
 from fastrnn.functional._options import Options
 from fastrnn.layers import LSTM, Dense
 from fastrnn.training import Adam, Sequential
@@ -44,11 +45,12 @@ def stored_error(w: Array, weights: str) -> Array:
 
 def stage(
     cell: str, batch: int, arrays: list[Array | None], activation: Any = TANH, options: Any = None, weights: Any = None
-) -> RecurrentStage:
-    return RecurrentStage(_engine.CELLS[cell]["index"], batch, *arrays, activation, SIGMOID, options, weights)
+) -> Loop:
+    index = _engine.CELLS[cell]["index"]
+    return Loop(RecurrentStage(index, batch, *arrays, activation, SIGMOID, options, stored=weights))
 
 
-def outputs(one: RecurrentStage, x: Array) -> Array:
+def outputs(one: Loop, x: Array) -> Array:
     """The outputs (T, B, H) for x (T, B, I)."""
     return np.stack([one.step(x_t) for x_t in x])
 

@@ -137,7 +137,7 @@ class StepFunction(FunctionsOfModule):
 
 
 class FastRNN(StepFunction):
-    """`fastrnn.functional` for sequences; for steps a `RecurrentStage`, which packs the weights once and keeps the state."""
+    """`fastrnn.functional` for sequences; for steps a bound cell, which packs the weights once and keeps the state."""
 
     name, title = "fastrnn", "fastrnn"
     modes = MODES
@@ -147,17 +147,18 @@ class FastRNN(StepFunction):
 
     @staticmethod
     def _bound_steps(case: Case) -> Prepared:
-        from .._stage import RecurrentStage
+        from .._recurrent_stage import RecurrentStage
+        from .._session import Loop
 
         x, *_, w_x, w_h, b = case.arguments().values()
         index, activations = _engine.CELLS[case.cell]["index"], _engine.ACTIVATIONS
         tanh, sigmoid = activations["tanh"]["default"], activations["sigmoid"]["default"]
-        stepper = RecurrentStage(index, case.shape.batch, w_x, w_h, b, tanh, sigmoid)
+        stage = RecurrentStage(index, case.shape.batch, w_x, w_h, b, tanh, sigmoid)
 
         def results(h: Array) -> Results:
-            return {**dict(zip(case.states, stepper.state, strict=True)), "h": h}
+            return {**dict(zip(case.states, stage.state, strict=True)), "h": h}
 
-        return Prepared(partial(stepper.step, x), results)
+        return Prepared(partial(Loop(stage).step, x), results)
 
 
 class Reference(FunctionsOfModule):

@@ -112,6 +112,23 @@ def step_forward(
     return cache
 
 
+def step_binding(
+    cell: str, weights: tuple[Array | None, ...], keywords: Mapping[str, Any]
+) -> tuple[tuple[Array | None, ...], tuple[Any, Any], _options.Options | None]:
+    """What a bound step of a cell takes: w_x, w_h and b as the engine does, both activations, and the options."""
+    spec = _engine.CELLS[cell]
+    keywords = {"activation": spec["activation"], "recurrent_activation": "sigmoid", **keywords}
+    activations = _activations(keywords.pop("activation"), keywords.pop("recurrent_activation"))
+    options = _options.given(cell, f"{spec['function']}_step_forward", keywords)
+    w_x, w_h, b = weights
+    assert w_x is not None
+    a = _check.step_arguments(
+        np.zeros((1, len(w_x)), w_x.dtype), {"h_prev": None}, w_x, w_h, b, cell=_SIZES[cell],
+        w_proj=options.get("w_proj"), parameters=_options.parameters_in(options),
+    )  # fmt: skip
+    return (a.w_x, a.w_h, a.b), activations, _options.checked(cell, options, a, is_step=True)
+
+
 def _cache_of(function: str, cache: Any, is_step: bool) -> Cache:
     """The cache itself, if the forward function that belongs to this backward function made it."""
     name = f"{function}_step_forward" if is_step else f"{function}_forward"

@@ -1,38 +1,28 @@
-"""Activations of the layers that have no time: each with its derivative, written by the output y.
-
-The recurrent layers' activations belong to the engine; these are for `Dense`.
-"""
+"""Activations as layers are given them: a name, or ``(name, alpha[, beta])`` for one with constants."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, TypeAlias
 
-import numpy as np
+from fastrnn import _check, _engine
 
-from fastrnn import functional
+__all__ = ["ActivationLike", "as_kind", "checked_activation", "needs_argument"]
 
-__all__ = ["ACTIVATIONS", "Activation"]
-
-
-class Activation(NamedTuple):
-    """y = value(a), and da = gradient(dy, y)."""
-
-    value: Callable[[np.ndarray], np.ndarray]
-    gradient: Callable[[np.ndarray, np.ndarray], np.ndarray]
+ActivationLike: TypeAlias = str | tuple[Any, ...]
 
 
-def _identity(a: np.ndarray) -> np.ndarray:
-    return a
+def checked_activation(name: str, value: Any) -> ActivationLike:
+    """An activation as it was given, once the engine takes it; the list that JSON makes of a tuple is one again."""
+    value = tuple(value) if isinstance(value, list) else value
+    _check.activation(name, value, _engine.ACTIVATIONS)
+    return value
 
 
-def _relu(a: np.ndarray) -> np.ndarray:
-    return np.maximum(a, 0)
+def as_kind(activation: ActivationLike | None) -> tuple[int, float, float]:
+    """A checked activation as the engine takes it; None is linear."""
+    return _check.activation("activation", "linear" if activation is None else activation, _engine.ACTIVATIONS)
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "linear": Activation(_identity, lambda dy, y: dy),
-    "relu": Activation(_relu, lambda dy, y: dy * (y > 0)),
-    "sigmoid": Activation(functional.sigmoid, lambda dy, y: dy * y * (1 - y)),
-    "tanh": Activation(functional.tanh, lambda dy, y: dy * (1 - y * y)),
-}
+def needs_argument(activation: ActivationLike) -> bool:
+    """Whether the derivative does not follow from the value."""
+    return _engine.ACTIVATIONS[activation if isinstance(activation, str) else activation[0]]["needs_argument"]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastrnn import _check
+from fastrnn import _changes, _check
 from fastrnn.layers.config import Configurable
 from fastrnn.layers.initializers import get_initializer
 from fastrnn.layers.steps import Steps
@@ -39,6 +39,8 @@ def prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
 class Parameters(MutableMapping[str, np.ndarray]):
     """A layer's arrays by name.  Assigning copies the values in after a look at name, shape and kind; the dtype stays.
 
+    Whoever writes into an array itself, as an optimizer does, says so by `_changes.note()`: sessions look out for it.
+
     Parameters
     ----------
     owner : str
@@ -60,6 +62,7 @@ class Parameters(MutableMapping[str, np.ndarray]):
         present = self._arrays[name]
         array = _check.as_float_array(name, value, present.dtype)
         self._arrays[name] = _check.require_shape(name, array, present.shape).copy()
+        _changes.note()
 
     def __delitem__(self, name: str) -> None:
         raise TypeError(f"{name}: the parameters of a layer can be assigned, not removed")

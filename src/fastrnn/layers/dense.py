@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastrnn import _check
-from fastrnn.layers.activations import ACTIVATIONS
+from fastrnn import _check, _engine
+from fastrnn.functional import _rows
+from fastrnn.layers.activations import ActivationLike, as_kind, checked_activation, needs_argument
 from fastrnn.layers.base import Layer, Shape
 from fastrnn.layers.initializers import Initializer, checked_initializer
 
@@ -15,8 +16,9 @@ __all__ = ["Activation", "Dense"]
 
 
 class _DenseCache(NamedTuple):
-    x: np.ndarray
-    out: np.ndarray
+    inner: Any
+    x_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
 
 
 class Dense(Layer):
@@ -26,8 +28,8 @@ class Dense(Layer):
     ----------
     units : int
         Size of the last axis of the output.
-    activation : {"linear", "relu", "sigmoid", "tanh"} or None
-        None is linear.
+    activation : str, tuple or None
+        Any of the recurrent layers', see `LSTM`; None is linear.
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
     dtype : {"float32", "float64"}
@@ -50,7 +52,7 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: str | None = None,
+        activation: ActivationLike | None = None,
         *,
         use_bias: bool = True,
         kernel_initializer: str | Initializer = "glorot_uniform",
@@ -60,7 +62,7 @@ class Dense(Layer):
     ) -> None:
         super().__init__("float32" if dtype is None else dtype, seed)
         self.units = _check.integer("units", units, 1)
-        self.activation = None if activation is None else _check.choice("activation", activation, ACTIVATIONS)
+        self.activation = None if activation is None else checked_activation("activation", activation)
         self.use_bias = _check.boolean("use_bias", use_bias)
         self.kernel_initializer = checked_initializer("kernel_initializer", kernel_initializer)
         self.bias_initializer = checked_initializer("bias_initializer", bias_initializer)
@@ -92,12 +94,11 @@ class Dense(Layer):
             For `backward`.
         """
         x = self._input(x)
-        rows = x.reshape(-1, x.shape[-1])
-        out = rows @ self.params["w"]  # out (N, units) = rows (N, I) · w (I, units)
-        if self.use_bias:
-            out += self.params["b"]
-        out = ACTIVATIONS[self.activation or "linear"].value(out).reshape(*x.shape[:-1], self.units)
-        return out, _DenseCache(x, out)
+        rows, activation = x.reshape(-1, x.shape[-1]), as_kind(self.activation)
+        # out (N, units) = rows (N, I) · w (I, units)
+        out, cache = _rows.dense_forward(rows, self.params["w"], self.params.get("b"), activation)
+        shape = (*x.shape[:-1], self.units)
+        return out.reshape(shape), _DenseCache(cache, x.shape, shape)
 
     def backward(
         self, dout: Any, cache: _DenseCache, dfinal_state: None = None
@@ -117,26 +118,24 @@ class Dense(Layer):
         dstate : None
         """
         self._no_state(dfinal_state)
-        da = self._before_activation(dout, cache)
-        dx = da @ self.params["w"].T  # dx (N, I) = da (N, units) · w' (units, I)
-        return dx.reshape(cache.x.shape), self._by_parameters(da, cache), None
+        dx, grads = self._back(dout, cache, needs_dx=True)
+        assert dx is not None
+        return dx.reshape(cache.x_shape), grads, None
 
     def parameter_gradients(self, dout: Any, cache: _DenseCache) -> dict[str, np.ndarray]:
         """The gradients by the parameters alone."""
-        return self._by_parameters(self._before_activation(dout, cache), cache)
+        return self._back(dout, cache, needs_dx=False)[1]
 
-    def _before_activation(self, dout: Any, cache: _DenseCache) -> np.ndarray:
-        """da (N, units), from dout (..., units)."""
-        dout = self._array("dout", dout, cache.out.shape)
-        return ACTIVATIONS[self.activation or "linear"].gradient(dout, cache.out).reshape(-1, self.units)
+    def _back(self, dout: Any, cache: _DenseCache, needs_dx: bool) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """dx (N, I), None unless it is needed, and the gradients by the parameters."""
+        rows = self._array("dout", dout, cache.out_shape).reshape(-1, self.units)
+        dx, dw, db = _rows.dense_backward(rows, cache.inner, needs_dx)
+        return dx, {"w": dw} if db is None else {"w": dw, "b": db}
 
-    def _by_parameters(self, da: np.ndarray, cache: _DenseCache) -> dict[str, np.ndarray]:
-        """The gradients by the parameters, from da (N, units)."""
-        rows = cache.x.reshape(-1, cache.x.shape[-1])
-        grads = {"w": rows.T @ da}  # dw (I, units) = rows' (I, N) · da (N, units)
-        if self.use_bias:
-            grads["b"] = da.sum(axis=0)
-        return grads
+
+class _ActivationCache(NamedTuple):
+    kept: np.ndarray  # x, where the derivative does not follow from the output, or the output
+    activation: tuple[int, float, float]
 
 
 class Activation(Layer):
@@ -144,8 +143,8 @@ class Activation(Layer):
 
     Parameters
     ----------
-    activation : {"linear", "relu", "sigmoid", "tanh"}
-        "linear" hands the input on as it is.
+    activation : str or tuple
+        Any of the recurrent layers', see `LSTM`; "linear" hands the input on as it is.
     dtype : {"float32", "float64"}, optional
         What the layer computes in; None follows the input.
 
@@ -156,16 +155,16 @@ class Activation(Layer):
     array([[0., 2.]])
     """
 
-    def __init__(self, activation: str, *, dtype: Any = None) -> None:
+    def __init__(self, activation: ActivationLike, *, dtype: Any = None) -> None:
         super().__init__(dtype)
-        self.activation = _check.choice("activation", activation, ACTIVATIONS)
+        self.activation = checked_activation("activation", activation)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def forward(
         self, x: Any, *, training: bool = False, rng: np.random.Generator | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, _ActivationCache]:
         """Apply the activation.
 
         Parameters
@@ -181,12 +180,18 @@ class Activation(Layer):
         cache
             For `backward`.
         """
-        out = ACTIVATIONS[self.activation].value(self._input(x))
-        return out, out
+        x, activation = self._input(x), as_kind(self.activation)
+        out = np.empty_like(x)
+        _engine.activate(activation, x, out)
+        kept = x.copy() if needs_argument(self.activation) else out
+        return out, _ActivationCache(kept, activation)
 
     def backward(
-        self, dout: Any, cache: np.ndarray, dfinal_state: None = None
+        self, dout: Any, cache: _ActivationCache, dfinal_state: None = None
     ) -> tuple[np.ndarray, dict[str, np.ndarray], None]:
         """The gradient by the input."""
         self._no_state(dfinal_state)
-        return ACTIVATIONS[self.activation].gradient(self._array("dout", dout, cache.shape), cache), {}, None
+        dout = self._array("dout", dout, cache.kept.shape)
+        dx = np.empty_like(dout)
+        _engine.activate_back(cache.activation, cache.kept, dout, dx)
+        return dx, {}, None

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn import _check
+from fastrnn.functional import _rows
 from fastrnn.layers.base import Layer, Shape
 from fastrnn.layers.steps import Steps, rows_in_time, rows_of_steps
 
@@ -28,11 +29,11 @@ def _mean(a: np.ndarray, axis: int) -> np.ndarray:
     return a.mean(axis=axis, keepdims=True, dtype=np.float64)
 
 
-def _normalized(x: np.ndarray, axis: int, epsilon: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows x (N, F) normalized over an axis; with their rate in the dtype of x, mean and variance in float64."""
-    mean = _mean(x, axis)
+def _normalized(x: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Features of rows x (N, F) normalized; with their rate in the dtype of x, mean and variance in float64."""
+    mean = _mean(x, 0)
     normal = x - mean.astype(x.dtype)
-    variance = _mean(np.square(normal), axis)
+    variance = _mean(np.square(normal), 0)
     rate = (1.0 / np.sqrt(variance + epsilon)).astype(x.dtype)
     normal *= rate
     return normal, rate, mean, variance
@@ -144,8 +145,9 @@ class LayerNormalization(_Scaled):
             For `backward`.
         """
         x = self._input(x)
-        normal, rate, _, _ = _normalized(x.reshape(-1, x.shape[-1]), 1, self.epsilon)
-        return self._scaled(normal).reshape(x.shape), _LayerNormalizationCache(normal, rate, x.shape)
+        rows, params = x.reshape(-1, x.shape[-1]), self.params
+        out, normal, rate = _rows.layer_norm(rows, params.get("gamma"), params.get("beta"), self.epsilon)
+        return out.reshape(x.shape), _LayerNormalizationCache(normal, rate, x.shape)
 
     def backward(
         self, dout: Any, cache: _LayerNormalizationCache, dfinal_state: None = None
@@ -159,7 +161,7 @@ class LayerNormalization(_Scaled):
 
 class _BatchNormalizationCache(NamedTuple):
     normal: np.ndarray  # (N, F), the rows that count
-    rate: np.ndarray  # (1, F)
+    rate: np.ndarray  # (1, F) or (F,)
     counted: np.ndarray | None  # (B, T)
     shape: tuple[int, ...]
     statistics: dict[str, np.ndarray] | None  # of the batch, by the names of the buffers; None: the moving ones served
@@ -265,13 +267,18 @@ class BatchNormalization(_Scaled):
         counted = Steps.checked(x, lengths, mask, None).counted(x.shape[1])
         rows = rows_of_steps(x, counted).reshape(-1, x.shape[-1])
         if training and len(rows):
-            normal, rate, mean, variance = _normalized(rows, 0, self.epsilon)
+            normal, rate, mean, variance = _normalized(rows, self.epsilon)
             statistics = {"moving_mean": mean[0], "moving_variance": variance[0]}
         else:
-            rate = 1.0 / np.sqrt(self.buffers["moving_variance"][None] + rows.dtype.type(self.epsilon))
-            normal, statistics = (rows - self.buffers["moving_mean"]) * rate, None
+            shift, rate = self.moving_shift_and_rate()
+            normal, statistics = (rows + shift) * rate, None
         out = rows_in_time(self._scaled(normal), counted, x.shape)
         return out, _BatchNormalizationCache(normal, rate, counted, x.shape, statistics)
+
+    def moving_shift_and_rate(self) -> tuple[np.ndarray, np.ndarray]:
+        """What an inference adds to a feature and multiplies it by, each (F,), before gamma and beta."""
+        variance = self.buffers["moving_variance"]
+        return -self.buffers["moving_mean"], 1.0 / np.sqrt(variance + variance.dtype.type(self.epsilon))
 
     def backward(
         self, dout: Any, cache: _BatchNormalizationCache, dfinal_state: None = None

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
 from fastrnn import _check, _engine, functional
 from fastrnn.functional import _call
+from fastrnn.layers.activations import ActivationLike, checked_activation
 from fastrnn.layers.initializers import Initializer, RandomUniform, checked_initializer
 from fastrnn.layers.masking import TimePlan
 from fastrnn.layers.through_time import CellRun, Recurrent, RecurrentCache, RecurrentOptions, refuse_unknown, summed
 
 __all__ = ["GRU", "LSTM", "EngineRecurrent", "IndRNN", "MinGRU", "Recurrent", "RecurrentCache", "SimpleRNN"]
-
-ActivationLike: TypeAlias = str | tuple[Any, ...]
 
 _UP_TO_ONE = RandomUniform(0.0, 1.0)
 
@@ -237,6 +236,16 @@ class EngineRecurrent(Recurrent):
             options |= {name: arrays[name] for name in arrays if name.startswith("ln_")}
             options["ln_epsilon"] = self.ln_epsilon
         return options
+
+    @property
+    def cell_name(self) -> str:
+        """The cell's name in the registry."""
+        return self.cell.name
+
+    def step_arguments(self) -> tuple[tuple[np.ndarray | None, ...], dict[str, Any]]:
+        """What a step at inference works with: (w_x, w_h, b) and the options in use, by the functions' names."""
+        arrays = self._arrays
+        return (arrays["w_x"], arrays.get("w_h"), arrays.get("b")), self._cell_options() | self._zoneout_rates()
 
     def _noise(self, shape: tuple[int, ...], rng: np.random.Generator | None) -> dict[str, Any]:
         """Dropout and zoneout masks for x of a shape: drawn with a generator, without one what they are on average."""
@@ -509,6 +518,15 @@ class GRU(EngineRecurrent):
     def bias_rows(self) -> int | None:
         return self.cell.bias_rows if self.reset_after else None
 
+    @property
+    def cell_name(self) -> str:
+        return "gru" if self.reset_after else "gru_reset_before"
+
+    def step_arguments(self) -> tuple[tuple[np.ndarray | None, ...], dict[str, Any]]:
+        weights, options = super().step_arguments()
+        options.pop("reset_after", None)  # the registry has a cell for each form
+        return weights, options
+
     def _cell_options(self) -> dict[str, Any]:
         options = super()._cell_options() | {"recurrent_activation": self.recurrent_activation}
         return options if self.reset_after else options | {"reset_after": False}
@@ -607,13 +625,6 @@ class MinGRU(EngineRecurrent):
 
     def _cell_options(self) -> dict[str, Any]:
         return super()._cell_options() | {"recurrent_activation": self.recurrent_activation}
-
-
-def checked_activation(name: str, value: Any) -> ActivationLike:
-    """An activation as it was given, once the engine takes it; the list that JSON makes of a tuple is one again."""
-    value = tuple(value) if isinstance(value, list) else value
-    _check.activation(name, value, _engine.ACTIVATIONS)
-    return value
 
 
 def _refuse_lacking(cls: Any, options: Mapping[str, Any]) -> None:

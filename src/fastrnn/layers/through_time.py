@@ -276,6 +276,23 @@ class Recurrent(Layer):
         """The output of `forward`, without keeping what `backward` would need."""
         return self._run(x, None, lengths, mask, reset_mask, False, None, keep_cache=False)[0]
 
+    def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """One step at inference.
+
+        Parameters
+        ----------
+        x : ndarray (B, I)
+        states : tuple of ndarray (B, size)
+            In the order of `state_sizes`.
+
+        Returns
+        -------
+        y : ndarray (B, output_size)
+        new_states : tuple of ndarray (B, size)
+        """
+        run = self._run_cell(x[:, None], states, plan_time(1, None, None, None), None, False)
+        return run.last, run.states
+
     def _run(
         self,
         x: Any,

@@ -216,8 +216,8 @@ class WaveNet(Layer):
         """Steps that an output sees: its own and those before it."""
         return 1 + (self.kernel_size - 1) * (1 + self.stacks * sum(self.dilations))
 
-    def _layers(self) -> dict[str, Conv1D]:
-        """All convolutions by the prefix of their parameters, in the order of the data."""
+    def convolutions(self) -> dict[str, Conv1D]:
+        """All convolutions by the prefix of their parameters, ``first``, ``0/gates``, ..., in the order of the data."""
         blocks = {f"{i}/{name}": part for i, block in enumerate(self._blocks) for name, part in block.parts().items()}
         return {"first": self._first, **blocks, **{f"head/{i}": layer for i, layer in enumerate(self._head)}}
 
@@ -236,12 +236,13 @@ class WaveNet(Layer):
         seed = seed if self.seed is None else self.seed
         if not isinstance(seed, np.random.SeedSequence):
             seed = np.random.SeedSequence(seed)
-        for i, (layer, size) in enumerate(zip(self._layers().values(), self._input_sizes(input_size), strict=True)):
+        layers = self.convolutions().values()
+        for i, (layer, size) in enumerate(zip(layers, self._input_sizes(input_size), strict=True)):
             layer.build(size, np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i)))
         self.input_size = self._first.input_size
 
     def _input_sizes(self, input_size: int) -> list[int]:
-        """The channels that each convolution sees, in the order of `_layers`."""
+        """The channels that each convolution sees, in the order of `convolutions`."""
         blocks = [self.filters for block in self._blocks for _ in block.parts()]
         return [input_size, *blocks, *([self._blocks[0].skip.filters, self._head[0].filters] if self._head else [])]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn import _check
+from fastrnn import _changes, _check
 from fastrnn.layers.config import Configurable, resolve
 from fastrnn.training.schedules import Schedule, get_schedule
 
@@ -122,6 +122,7 @@ class Optimizer(Configurable):
         for name, gradient in self.clip(gradients).items():
             param = params[name]
             self.update(param, gradient, self._slots[name], rate, self._scratch(param))
+        _changes.note()
 
     def clip(self, grads: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """The gradients after clipping; what need not be clipped is handed back as it is."""

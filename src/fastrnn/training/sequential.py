@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -256,6 +256,38 @@ class Sequential(Stack, Model[Samples]):
         self._require_compiled()
         samples = self._samples(x, y, sample_weight, lengths, mask, reset_mask)
         return self._evaluate(samples, batch_size, return_dict)
+
+    def generate(
+        self,
+        first: Any,
+        steps: int,
+        feedback: Callable[[np.ndarray], Any] | None = None,
+        sampler: str | Callable[[np.ndarray], Any] | None = None,
+        *,
+        temperature: float = 1.0,
+        seed: int | None = None,
+    ) -> Any:
+        """Run on from the model's own output: a closed loop, from zero states.
+
+        Parameters
+        ----------
+        first : array_like
+            The first input, (I,) or (B, I); class numbers, which have no axis I, where a sampler chooses them.
+        steps : int
+        feedback, sampler, temperature, seed
+            As for `fastrnn.streaming.Session.generate`, which also goes on from where a session is.
+
+        Returns
+        -------
+        ndarray (steps, outputs) or (B, steps, outputs), or `fastrnn.streaming.Sampled`
+            The outputs; with a sampler the chosen classes beside them.
+        """
+        from fastrnn import streaming
+
+        first = _check.as_real_array("first", first)
+        has_axis = first.ndim == (1 if self.takes_integers or (sampler is not None and feedback is None) else 2)
+        session = streaming.stream(self, len(first) if has_axis else 1)
+        return session.generate(steps, first, feedback, sampler, temperature=temperature, seed=seed)
 
     # -- checks -------------------------------------------------------------------------------------------------------
 

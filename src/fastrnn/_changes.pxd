@@ -1,0 +1,1 @@
+cdef unsigned long long changes  # how often parameters of any layer were changed
