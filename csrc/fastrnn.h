@@ -163,13 +163,13 @@ typedef struct {
     const void *w_h;      /* packed (depth, (G - second)*Hp); NULL: the product is there, in `products` or in `gates` */
     const void *w_second; /* packed (Hp, second*Hp) */
     const fastrnn_narrow *narrow_h, *narrow_second; /* how w_h and w_second are stored; NULL: as they are */
-    const void *b_h;      /* (G*Hp,), cells that are not additive */
-    void *products;       /* (rows, G*Hp): b_h + h_prev·w_h, cells that are not additive */
-    void *second;         /* (rows, Hp): what the second product takes */
-    const void *shown;    /* (rows, Hp): what h sees of the cell state, the output part */
-    void *gates;          /* (rows, S*Hp) */
-    void *h;              /* (rows, Hp) */
-    void *c;              /* (rows, Hp) */
+    const void *b_h;                                /* (G*Hp,), cells that are not additive */
+    void *products;                                 /* (rows, G*Hp): b_h + h_prev·w_h, cells that are not additive */
+    void *second;                                   /* (rows, Hp): what the second product takes */
+    const void *shown;                              /* (rows, Hp): what h sees of the cell state, the output part */
+    void *gates;                                    /* (rows, S*Hp) */
+    void *h;                                        /* (rows, Hp) */
+    void *c;                                        /* (rows, Hp) */
 } fastrnn_forward;
 
 /* The gates' part of one step backward.  On entry dh, dc are the gradients by this step's states; on exit dc is that by

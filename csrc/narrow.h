@@ -4,9 +4,9 @@
  *     float16    IEEE half of w·2^s, one s for the whole matrix:  |error| <= 2^-11·|w|, or 2^-39·max|w| if that is more
  *     int8       q·scale, scale = max|w| / 127 of the column:     |error| <= scale / 2
  *
- * The panels are those of product.h with rows of 32-bit words in place of rows of w: a word holds the same column of two
- * rows of w that follow one another (int8: four), the first in the lowest bits.  So a vector of words becomes vectors of
- * floats by shifts and masks alone, on every instruction set.  Rows behind the last are zero.
+ * The panels are those of product.h with rows of 32-bit words in place of rows of w: a word holds the same column of
+ * two rows of w that follow one another (int8: four), the first in the lowest bits.  So a vector of words becomes
+ * vectors of floats by shifts and masks alone, on every instruction set.  Rows behind the last are zero.
  *
  * Sums are sums of floats, and with 16 bits those of product.h with the rounded weights, bit for bit.  With 8 bits
  *     out[j] = start[j] + scale[j]·(a[0]·q[0][j] + a[1]·q[1][j] + ...)
@@ -70,10 +70,9 @@ INLINE void FN(narrow_tile)(const int format, const int rows, const int vectors,
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
         for (int v = 0; v < panels * vectors; v++)
-            sum[r][v] =
-                format == FASTRNN_INT8
-                    ? ALL(0)
-                    : LOAD(start + r * p->start_stride + (v / vectors) * p->start_panel + (v % vectors) * W);
+            sum[r][v] = format == FASTRNN_INT8
+                            ? ALL(0)
+                            : LOAD(start + r * p->start_stride + (v / vectors) * p->start_panel + (v % vectors) * W);
     for (fastrnn_size k = 0; k + per <= p->depth; k += per, w += vectors * W)
         FN(add_words)(format, rows, vectors, panels, a + k, p->a_stride, w, panel_size, factor, sum);
     if (rest) {
@@ -87,7 +86,8 @@ INLINE void FN(narrow_tile)(const int format, const int rows, const int vectors,
 #pragma GCC unroll 8
         for (int v = 0; v < panels * vectors; v++) {
             const fastrnn_size at = (v / vectors) * p->start_panel + (v % vectors) * W;
-            if (format == FASTRNN_INT8) sum[r][v] = LOAD(start + r * p->start_stride + at) + LOAD(scales + v * W) * sum[r][v];
+            if (format == FASTRNN_INT8)
+                sum[r][v] = LOAD(start + r * p->start_stride + at) + LOAD(scales + v * W) * sum[r][v];
             STORE(out + r * p->out_stride + (v / vectors) * p->out_panel + (v % vectors) * W, sum[r][v]);
         }
 }

@@ -14,7 +14,8 @@ static int passed, failed;
 
 static void check(int good, const char *what, int format, fastrnn_size rows, fastrnn_size depth, fastrnn_size n) {
     passed += good, failed += !good;
-    if (!good) printf("%s: %s wrong: format %d, %td rows, depth %td, %td columns\n", isa_name, what, format, rows, depth, n);
+    if (!good)
+        printf("%s: %s wrong: format %d, %td rows, depth %td, %td columns\n", isa_name, what, format, rows, depth, n);
 }
 
 static float *array(fastrnn_size count) { return calloc((size_t)count, sizeof(float)); }
