@@ -23,6 +23,7 @@ SHORT = {  # arguments that make a script quick
     "forecast_co2.py": ["--seeds", "1"],
     "forecast_intervals.py": ["--epochs", "1"],
     "four_kinds.py": ["--quick"],
+    "stream_forecast.py": ["--epochs", "1"],
     "long_sequences.py": ["--quick"],
     "short_memory.py": ["--quick"],
 }
