@@ -1,8 +1,11 @@
-"""A character-level RNN written as a plain NumPy loop, and the same program with two fastrnn calls swapped in.
+"""A character-level RNN written as a plain NumPy loop, the same with two fastrnn calls swapped in, and an LSTM.
 
 `numpy_forward` and `numpy_backward` are the loops through time that one writes by hand; `fastrnn.rnn_forward` and
 `fastrnn.rnn_backward` take the same arrays and give the same numbers.  The rest of the program, from the one-hot
 characters to Adagrad, does not know which of the two it runs on.
+
+Then the same task in fastrnn's own terms: a model of layers is trained, saved, loaded again, and a session writes text
+with it, in a closed loop that runs in compiled code.
 
     python examples/char_rnn.py [--steps 1500] [--seed 0]
 """
@@ -10,6 +13,8 @@ characters to Adagrad, does not know which of the two it runs on.
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 from time import perf_counter
 
 import numpy as np
@@ -126,6 +131,50 @@ def sample(p, length, rng):
     return "".join(CHARACTERS[code] for code in codes)
 
 
+# ---- in fastrnn's own terms ------------------------------------------------------------------------------------------
+
+
+def train_model(epochs, seed):
+    """An LSTM that tells the next character of every window of the text."""
+    places = np.arange(len(CODES) - 2 * WINDOW)[:, None] + np.arange(2 * WINDOW + 1)
+    model = fastrnn.Sequential(
+        [
+            fastrnn.Embedding(len(CHARACTERS), 16),
+            fastrnn.LSTM(UNITS, return_sequences=True),
+            fastrnn.Dense(len(CHARACTERS)),
+        ],
+        seed=seed,
+    )
+    model.compile(fastrnn.Adam(5e-3, global_clipnorm=1.0), "sparse_categorical_crossentropy")
+    history = model.fit(CODES[places[:, :-1]], CODES[places[:, 1:]], epochs=epochs, verbose=0)
+    return model, history.history["loss"]
+
+
+def write(model, beginning, length, temperature, seed):
+    """The beginning, read at a stretch, and what the model makes of it, one character after the other."""
+    session = fastrnn.stream(model)
+    codes = [CHARACTERS.index(character) for character in beginning]
+    session.run(codes[:-1])
+    made = session.generate(length, codes[-1], sampler="softmax", temperature=temperature, seed=seed)
+    return beginning + "".join(CHARACTERS[code] for code in made.tokens)
+
+
+def model_and_session(epochs, seed):
+    """Train, save, load, write."""
+    start = perf_counter()
+    model, losses = train_model(epochs, seed)
+    print(f"LSTM model  {perf_counter() - start:5.2f} s, {epochs} epochs; loss per character {losses[-1]:.4f}")
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "characters.safetensors")
+        model.save(path)
+        loaded = fastrnn.load(path)
+    for temperature in (0.3, 1.0):
+        print(f"\nat temperature {temperature}:\n{write(loaded, 'the river ', 200, temperature, seed)}")
+    start = perf_counter()
+    write(loaded, "the river ", 20_000, 1.0, seed)
+    print(f"\n{(perf_counter() - start) / 20_000 * 1e6:.2f} us a character")
+
+
 def timed(function, seconds):
     """The function, adding up in seconds[0] how long its calls take."""
 
@@ -161,7 +210,8 @@ def main():
     faster = {"the program": whole, "forward and backward": recurrent}
     print(", ".join(f"{what}: {s['NumPy loop'] / s['fastrnn']:.1f} times as fast" for what, s in faster.items()))
     print(f"largest relative difference of the losses: {difference:.1e}\n")
-    print(sample(p, 200, np.random.default_rng(args.seed)))
+    print(sample(p, 200, np.random.default_rng(args.seed)), "\n")
+    model_and_session(max(1, args.steps // 150), args.seed)
 
 
 if __name__ == "__main__":

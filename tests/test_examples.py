@@ -26,6 +26,7 @@ SHORT = {  # arguments that make a script quick
     "four_kinds.py": ["--quick"],
     "recurrent_policy.py": ["--quick"],
     "to_c.py": ["--epochs", "1", "--directory", "."],
+    "stream_forecast.py": ["--epochs", "1"],
     "long_sequences.py": ["--quick"],
     "short_memory.py": ["--quick"],
 }
