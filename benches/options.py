@@ -1,4 +1,4 @@
-"""What every option of every cell costs: forward and backward of a layer in training, beside the plain cell's, in turns.
+"""What every option of every cell costs: forward and backward of a layer in training, beside the plain cell, in turns.
 
     python -m benches.options [B,T,I,H ...]
 

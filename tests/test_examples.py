@@ -133,6 +133,8 @@ def test_recurrent_policy_remembers(tmp_path: Path) -> None:
     lines = run_example("recurrent_policy.py", directory=tmp_path).splitlines()
     without, right = (float(line.rpartition(": ")[2].rstrip("%")) for line in lines[-2:])
     assert right >= 95.0 and without < 35.0
+
+
 def test_a_million_steps_train_within_a_gigabyte(tmp_path: Path) -> None:
     """The losses of three updates and the peak memory, as the example prints them in its last columns."""
     sparing, *_ = run_example("long_sequences.py", "--million", directory=tmp_path).splitlines()[2:]

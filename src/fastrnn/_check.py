@@ -189,6 +189,7 @@ def as_bool_mask(name: str, value: Any, shape: tuple[int, ...], formula: str) ->
 
 # ---- the arguments of the recurrent functions ------------------------------------------------------------------------
 
+
 def activation(name: str, value: Any, known: Mapping[str, Mapping[str, Any]]) -> tuple[int, float, float]:
     """An activation as the kernels take it, (kind, alpha, beta), from a name or ``(name, alpha[, beta])``."""
     if not isinstance(value, (tuple, list)):

@@ -531,7 +531,9 @@ cdef void unpad(const Convolution *p, const char *padded, Py_ssize_t rows, char 
 
 
 def backward(Cache cache, cnp.ndarray dy, int num_threads=1, bint needs_dx=True):
-    """dx (B, T, groups·C), dw (K, C, groups·F) and db (groups·F,) from dy (B, outputs, groups·F); dx is None unless it is
+    """dx (B, T, groups·C), dw (K, C, groups·F) and db (groups·F,) from dy (B, outputs, groups·F).
+
+    dx is None unless it is
     needed."""
     cdef Backward p
     cdef Convolution *c = &p.convolution

@@ -186,7 +186,7 @@ def _made(cell: str, spec: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     usual: dict[str, Any] = {"activation": spec["activation"]}
     if spec["gated"]:
         usual["recurrent_activation"] = "sigmoid"
-    in_time: dict[str, Any] = {name: None for name in ("lengths", "reset_mask", "num_threads", "memory")}
+    in_time: dict[str, Any] = dict.fromkeys(("lengths", "reset_mask", "num_threads", "memory"))
     in_time |= {"reverse": False, "last_only": False}
 
     def forward(x: Any, h0: Any, w_x: Any, w_h: Any, b: Any, **options: Any) -> tuple[Array, _call.Cache]:

@@ -128,7 +128,8 @@ def gru_forward(
     (2, 5, 4)
     """
     return _call.forward(
-        _registered(reset_after), x, {"h0": h0}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
+        _registered(reset_after), x, {"h0": h0}, w_x, w_h, b, activation=activation,
+        recurrent_activation=recurrent_activation,
         lengths=lengths, reset_mask=reset_mask, reverse=reverse, keep_cache=keep_cache,
         num_threads=num_threads, memory=memory, last_only=last_only, options=options,
     )  # fmt: skip
@@ -209,7 +210,8 @@ def gru_step_forward(
     array([0.0472, 0.0472])
     """
     cache = _call.step_forward(
-        _registered(reset_after), x_t, {"h_prev": h_prev}, w_x, w_h, b, activation=activation, recurrent_activation=recurrent_activation,
+        _registered(reset_after), x_t, {"h_prev": h_prev}, w_x, w_h, b, activation=activation,
+        recurrent_activation=recurrent_activation,
         options=options,
     )  # fmt: skip
     return cache.h_n, cache

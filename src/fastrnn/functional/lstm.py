@@ -149,7 +149,11 @@ def lstm_forward(
 
 
 def lstm_backward(
-    dy: ArrayLike | None, cache: Cache, *, dh_n: ArrayLike | None = None, dc_n: ArrayLike | None = None,
+    dy: ArrayLike | None,
+    cache: Cache,
+    *,
+    dh_n: ArrayLike | None = None,
+    dc_n: ArrayLike | None = None,
     dc: ArrayLike | None = None,
     dgates: ArrayLike | None = None,
 ) -> LSTMGradients:
