@@ -203,7 +203,7 @@ class Session(Loop):
         """A state as a mapping with the names of all stages that have one."""
         given = {"": state} if self._names == ("",) else state
         if not isinstance(given, Mapping) or set(given) != set(self._names):
-            got = ", ".join(map(repr, given)) if isinstance(given, Mapping) else type(given).__name__
+            got = (", ".join(map(repr, given)) or "nothing") if isinstance(given, Mapping) else type(given).__name__
             raise ValueError(f"state: expected a dict with {', '.join(map(repr, self._names)) or 'nothing'}, got {got}")
         return given
 
@@ -317,6 +317,8 @@ class Session(Loop):
             _check.choice("sampler", sampler, SAMPLERS)
         elif sampler is not None and not callable(sampler):
             raise TypeError(f"sampler: expected one of {', '.join(map(repr, SAMPLERS))} or a function, got {sampler!r}")
+        if feedback is not None and not callable(feedback):
+            raise TypeError(f"feedback: expected a function or None, got {feedback!r:.60}")
         temperature = _check.number("temperature", temperature, 0.0, open_minimum=True)
         number = secrets.randbits(64) if seed is None else _check.integer("seed", seed, 0, 2**64 - 1)
         heat = temperature if sampler == "softmax" else 0.0

@@ -194,8 +194,8 @@ def conv1d_backward(dy: ArrayLike, cache: Conv1DCache) -> Conv1DGradients:
             # (B, T', C/groups) += (B, T', F/groups) · (F/groups, C/groups)
             dx_padded[:, times, own_channels] += own_da @ w[tap][:, own_filters].T
             # (C/groups, F/groups) = (C/groups, B·T') · (B·T', F/groups)
-            seen = x_padded[:, times, own_channels].reshape(batch * outputs, -1)
-            dw[tap][:, own_filters] = seen.T @ own_da.reshape(batch * outputs, -1)
+            seen = x_padded[:, times, own_channels].reshape(batch * outputs, w.shape[1])
+            dw[tap][:, own_filters] = seen.T @ own_da.reshape(batch * outputs, own_da.shape[-1])
     dx = dx_padded[:, left : left + steps]
     db = da.sum(axis=(0, 1)) if has_bias else None
     return Conv1DGradients(dx[0] if single_instance else dx, dw, db)
