@@ -110,6 +110,23 @@ typedef struct {
     fastrnn_size out_stride, out_panel;
 } fastrnn_product;
 
+/* Packed weights in fewer bits (narrow.h): how they are stored, and the scales that belong to them. */
+enum { FASTRNN_AS_THEY_ARE, FASTRNN_FLOAT16, FASTRNN_BFLOAT16, FASTRNN_INT8, FASTRNN_FORMATS };
+
+typedef struct {
+    int format;
+    const void *scales; /* float16: one; int8: of each column, (vectors*W,) */
+} fastrnn_narrow;
+
+/* Panels of w (depth, vectors*W) into panels in fewer bits; float alone. */
+typedef struct {
+    fastrnn_size depth, vectors;
+    int panel, format;
+    const void *w;
+    void *words; /* vectors*W for every two rows, for int8 every four */
+    void *scales;
+} fastrnn_narrowing;
+
 /* c (m, n) += aᵀ (m, rows) · b (rows, n), n a multiple of W; b and c are n columns of matrices with rows of `stride`.
  */
 typedef struct {
@@ -145,13 +162,14 @@ typedef struct {
     const void *c_prev;   /* (rows, Hp) */
     const void *w_h;      /* packed (depth, (G - second)*Hp); NULL: the product is there, in `products` or in `gates` */
     const void *w_second; /* packed (Hp, second*Hp) */
-    const void *b_h;      /* (G*Hp,), cells that are not additive */
-    void *products;       /* (rows, G*Hp): b_h + h_prev·w_h, cells that are not additive */
-    void *second;         /* (rows, Hp): what the second product takes */
-    const void *shown;    /* (rows, Hp): what h sees of the cell state, the output part */
-    void *gates;          /* (rows, S*Hp) */
-    void *h;              /* (rows, Hp) */
-    void *c;              /* (rows, Hp) */
+    const fastrnn_narrow *narrow_h, *narrow_second; /* how w_h and w_second are stored; NULL: as they are */
+    const void *b_h;                                /* (G*Hp,), cells that are not additive */
+    void *products;                                 /* (rows, G*Hp): b_h + h_prev·w_h, cells that are not additive */
+    void *second;                                   /* (rows, Hp): what the second product takes */
+    const void *shown;                              /* (rows, Hp): what h sees of the cell state, the output part */
+    void *gates;                                    /* (rows, S*Hp) */
+    void *h;                                        /* (rows, Hp) */
+    void *c;                                        /* (rows, Hp) */
 } fastrnn_forward;
 
 /* The gates' part of one step backward.  On entry dh, dc are the gradients by this step's states; on exit dc is that by
@@ -231,6 +249,8 @@ typedef struct {
     void (*to_blocks)(const void *row, void *blocks, fastrnn_size units, int gates, int slots);
     void (*from_blocks)(const fastrnn_pack *); /* the way back: from `packed`, rows in block order, to w */
     void (*product)(const fastrnn_product *);
+    void (*narrow)(const fastrnn_narrowing *); /* NULL for double, as the next one */
+    void (*product_narrow)(const fastrnn_product *, const fastrnn_narrow *);
     /* out (n,) = start (n,) + a (depth,) · w (depth, n), w as the user holds it: packing does not pay for few rows */
     void (*product_row)(const void *a, const void *w, const void *start, void *out, fastrnn_size depth, fastrnn_size n);
     /* a product with a single column, w (depth,) and out one value for each row; the depth runs through the lanes */

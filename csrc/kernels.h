@@ -3,6 +3,7 @@
 
 #include "activations.h"
 #include "layout.h"
+#include "narrow.h"
 #include "product.h"
 #include "gram.h"
 #include "probe.h"
@@ -33,6 +34,10 @@ static const fastrnn_kernels FN(kernels) = {
     .to_blocks = FN(to_blocks),
     .from_blocks = FN(from_blocks),
     .product = FN(product),
+#if REAL_BITS == 32
+    .narrow = FN(narrow),
+    .product_narrow = FN(product_narrow),
+#endif
     .product_row = FN(product_row),
     .dots = FN(dots),
     .forward = FN(forward_table),

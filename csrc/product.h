@@ -83,24 +83,50 @@ typedef struct {
     int rows, vectors;
 } FN(piece);
 
-/* All tiles, panel by panel; `finish` is called behind each, while its results are in the nearest cache. */
-INLINE void FN(product_then)(const fastrnn_product *p, void (*finish)(const void *, FN(piece)), const void *context) {
+/* Most rows of a tile, and the bytes of a column, by how w is stored. */
+INLINE fastrnn_size FN(most_rows)(const fastrnn_narrow *narrow, int vectors) {
+#if REAL_BITS == 32
+    if (narrow) return NARROW_ROWS;
+#endif
+    (void)narrow;
+    return FN(tile_rows)[vectors];
+}
+
+INLINE fastrnn_size FN(column_bytes)(const fastrnn_narrow *narrow, fastrnn_size depth) {
+#if REAL_BITS == 32
+    if (narrow) return FN(words)(narrow->format, depth) * (fastrnn_size)sizeof(int32_t);
+#endif
+    (void)narrow;
+    return depth * (fastrnn_size)sizeof(REAL);
+}
+
+/* All tiles, panel by panel; `finish` is called behind each, while its results are in the nearest cache.  `narrow` is
+ * NULL for a w of REALs. */
+INLINE void FN(product_then)(const fastrnn_product *p, const fastrnn_narrow *narrow,
+                             void (*finish)(const void *, FN(piece)), const void *context) {
     const fastrnn_size full_panels = p->last / p->panel; /* a last panel that is not full ends at p->vectors */
     for (fastrnn_size done = p->first; done < p->last;) {
         const fastrnn_size panel = done / p->panel, left = p->vectors - done;
         const int vectors = (int)(left < p->panel ? left : p->panel);
         int panels = 1;
-        if (p->rows == 1 && vectors >= 3 && panel < full_panels)
-            panels = (int)(full_panels - panel < TILE_PANELS ? full_panels - panel : TILE_PANELS);
-        const REAL *w = (const REAL *)p->w + done * p->depth * W;
+        if (p->rows == 1 && vectors >= 3 && panel < full_panels) {
+            const fastrnn_size most = narrow ? TILE_PANELS - 1 : TILE_PANELS;
+            panels = (int)(full_panels - panel < most ? full_panels - panel : most);
+        }
+        const char *w = (const char *)p->w + done * W * FN(column_bytes)(narrow, p->depth);
         for (fastrnn_size row = 0; row < p->rows;) {
             /* even shares: 4 rows are 2 + 2, not 3 + 1 */
-            const fastrnn_size rows_left = p->rows - row, most = FN(tile_rows)[vectors];
+            const fastrnn_size rows_left = p->rows - row, most = FN(most_rows)(narrow, vectors);
             const fastrnn_size tiles = (rows_left + most - 1) / most;
             const int rows = (int)((rows_left + tiles - 1) / tiles);
-            FN(run_tile)(rows, vectors, panels, p, (const REAL *)p->a + row * p->a_stride, w,
-                         (const REAL *)p->start + row * p->start_stride + panel * p->start_panel,
-                         (REAL *)p->out + row * p->out_stride + panel * p->out_panel);
+            const REAL *a = (const REAL *)p->a + row * p->a_stride;
+            const REAL *start = (const REAL *)p->start + row * p->start_stride + panel * p->start_panel;
+            REAL *out = (REAL *)p->out + row * p->out_stride + panel * p->out_panel;
+#if REAL_BITS == 32
+            if (narrow) FN(run_narrow_tile)(narrow, done, rows, vectors, panels, p, a, w, start, out);
+            else
+#endif
+                FN(run_tile)(rows, vectors, panels, p, a, (const REAL *)w, start, out);
             finish(context, (FN(piece)){row, done, rows, panels * vectors});
             row += rows;
         }
@@ -110,7 +136,13 @@ INLINE void FN(product_then)(const fastrnn_product *p, void (*finish)(const void
 
 INLINE void FN(nothing_more)(const void *context, FN(piece) piece) { (void)context, (void)piece; }
 
-static void FN(product)(const fastrnn_product *p) { FN(product_then)(p, FN(nothing_more), NULL); }
+static void FN(product)(const fastrnn_product *p) { FN(product_then)(p, NULL, FN(nothing_more), NULL); }
+
+#if REAL_BITS == 32
+static void FN(product_narrow)(const fastrnn_product *p, const fastrnn_narrow *narrow) {
+    FN(product_then)(p, narrow, FN(nothing_more), NULL);
+}
+#endif
 
 /* out (n,) = start (n,) + a (depth,) · w (depth, n) with w as the user holds it: one pass over w from end to end,
  * four rows of w at a time so that out is loaded and stored once for each four. */

@@ -101,8 +101,7 @@ static void FN(dots)(const fastrnn_product *p) {
 #pragma GCC unroll 4
             for (int k = 0; k < SUMS; k++) sums[k] += LOAD(a + (j + k) * W) * LOAD(w + (j + k) * W);
         for (; j < whole; j++) sums[0] += LOAD(a + j * W) * LOAD(w + j * W);
-        if (left && whole)
-            sums[1] += (VEC)(last & (IVEC)LOAD(a + depth - W)) * (VEC)(last & (IVEC)LOAD(w + depth - W));
+        if (left && whole) sums[1] += (VEC)(last & (IVEC)LOAD(a + depth - W)) * (VEC)(last & (IVEC)LOAD(w + depth - W));
         else if (left) sums[1] += FN(load_part)(a, left) * FN(load_part)(w, left);
         ((REAL *)p->out)[r * p->out_stride] = *(const REAL *)p->start + FN(total)(sums);
     }

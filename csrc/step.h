@@ -101,7 +101,7 @@ INLINE void FN(gates_of_piece)(const void *context, FN(piece) piece) {
 /* gh (rows, gates*Hp) = start + a (rows, depth) · w, then the gates, panel by panel.  Additive cells start from
  * x·w_x + b and leave the sum in the slots; the others start from the recurrent bias and keep the products apart. */
 INLINE void FN(product_and_gates)(const FN(gates_context) * context, int gates, const void *a, fastrnn_size a_stride,
-                                  fastrnn_size depth, const void *w) {
+                                  fastrnn_size depth, const void *w, const fastrnn_narrow *narrow) {
     const fastrnn_forward *s = context->step;
     const int additive = context->cell->additive, slots = additive ? context->cell->slots : gates;
     const int panel = FN(panel_vectors)(gates);
@@ -124,7 +124,7 @@ INLINE void FN(product_and_gates)(const FN(gates_context) * context, int gates, 
         .out_stride = slots * padded,
         .out_panel = out_panel,
     };
-    FN(product_then)(&product, FN(gates_of_piece), context);
+    FN(product_then)(&product, narrow, FN(gates_of_piece), context);
 }
 
 INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell, FN(block_function) gates,
@@ -133,13 +133,13 @@ INLINE void FN(step_forward)(const fastrnn_forward *s, const fastrnn_cell *cell,
     const int first = cell->gates - cell->second;
     if (cell->second) { /* the output waits for a product of its own */
         const FN(gates_context) begin = {s, cell, gates, NULL}, end = {s, cell, NULL, output};
-        FN(product_and_gates)(&begin, first, s->input, s->input_stride, s->depth, s->w_h);
-        FN(product_and_gates)(&end, cell->second, s->second, blocks * W, s->units, s->w_second);
+        FN(product_and_gates)(&begin, first, s->input, s->input_stride, s->depth, s->w_h, s->narrow_h);
+        FN(product_and_gates)(&end, cell->second, s->second, blocks * W, s->units, s->w_second, s->narrow_second);
         return;
     }
     if (s->part == FASTRNN_WHOLE) {
         const FN(gates_context) all = {s, cell, gates, output};
-        if (s->w_h) FN(product_and_gates)(&all, first, s->input, s->input_stride, s->depth, s->w_h);
+        if (s->w_h) FN(product_and_gates)(&all, first, s->input, s->input_stride, s->depth, s->w_h, s->narrow_h);
         else
             for (fastrnn_size row = 0; row < s->rows; row++)
                 FN(gates_of_piece)(&all, (FN(piece)){row, s->first * first, 1, (int)((s->last - s->first) * first)});

@@ -1,8 +1,10 @@
-"""tanh and sigmoid of the kernels: units in the last place, special values, memory."""
+"""The kernels' activations: units in the last place, derivatives, special values, memory."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import mpmath
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 import fastrnn
 from fastrnn import _engine
+from fastrnn.functional import activations
 
 Array = np.ndarray
 Function = Callable[..., Array]
@@ -248,3 +251,156 @@ def read_only() -> Array:
 def test_unfit_out_raises(name: str, out: object, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^out: expected"):
         FUNCTIONS[name](np.ones((2, 6)), out=out)
+
+
+# ---- all kinds -------------------------------------------------------------------------------------------------------
+
+
+class Kind(NamedTuple):
+    """An activation in mpmath's arithmetic, and how many units in the last place we may be off."""
+
+    value: Callable[[Any], Any]
+    slope: Callable[[Any], Any]
+    most_ulp: tuple[float, float] = (0, 0)  # of the value, float32 and float64
+    most_slope_ulp: float = 0  # of the derivative; units of 1 where it is a sum that cancels
+
+
+def logistic(x: Any) -> Any:
+    return 1 / (1 + mpmath.exp(-x))
+
+
+SELU_ALPHA, SELU_BETA = mpmath.mpf("1.6732632423543772848"), mpmath.mpf("1.0507009873554804934")
+KINDS = {
+    "linear": Kind(lambda x: x, lambda x: 1),
+    "tanh": Kind(mpmath.tanh, lambda x: mpmath.sech(x) ** 2, (2, 2.5), 4),
+    "sigmoid": Kind(logistic, lambda x: logistic(x) * logistic(-x), (2.5, 2.5), 4),
+    "relu": Kind(lambda x: max(x, 0), lambda x: int(x > 0)),
+    "hard_sigmoid": Kind(lambda x: min(max(x / 6 + 0.5, 0), 1), lambda x: mpmath.mpf(abs(x) < 3) / 6, (2, 2), 1),
+    "hard_tanh": Kind(lambda x: min(max(x, -1), 1), lambda x: int(abs(x) < 1)),
+    "softsign": Kind(lambda x: x / (1 + abs(x)), lambda x: 1 / (1 + abs(x)) ** 2, (1.5, 1.5), 4),
+    "softplus": Kind(lambda x: mpmath.log1p(mpmath.exp(x)), logistic, (2.5, 2.5), 4),
+    "elu": Kind(lambda x: x if x > 0 else mpmath.expm1(x), lambda x: 1 if x > 0 else mpmath.exp(x), (2, 2), 2),
+    "selu": Kind(
+        lambda x: SELU_BETA * (x if x > 0 else SELU_ALPHA * mpmath.expm1(x)),
+        lambda x: SELU_BETA * (1 if x > 0 else SELU_ALPHA * mpmath.exp(x)),
+        (2, 2),
+        2,
+    ),
+    "leaky_relu": Kind(lambda x: x if x > 0 else x / 5, lambda x: 1 if x > 0 else mpmath.mpf(1) / 5, (1.5, 1.5), 1),
+    "thresholded_relu": Kind(lambda x: x if x > 1 else 0, lambda x: int(x > 1)),
+    "gelu": Kind(lambda x: x * mpmath.ncdf(x), lambda x: mpmath.ncdf(x) + x * mpmath.npdf(x), (4, 5), 4.5),
+    "silu": Kind(
+        lambda x: x * logistic(x), lambda x: logistic(x) * (1 + x * logistic(-x)), (4, 4), 4.5
+    ),
+    "exponential": Kind(mpmath.exp, mpmath.exp, (1, 1), 1),
+    "affine": Kind(lambda x: x, lambda x: 1),
+    "scaled_tanh": Kind(mpmath.tanh, lambda x: mpmath.sech(x) ** 2, (2, 2.5), 4),
+}  # fmt: skip
+kinds = pytest.mark.parametrize("name", KINDS)
+SUMS = ("sigmoid", "gelu", "silu")  # their derivatives cancel for large x, or around -1
+
+
+def value_of(name: str, x: Array) -> Array:
+    """phi(x) by the kernel, with the default constants."""
+    return activations._activate(name, x, None)
+
+
+def slope_of(name: str, x: Array) -> Array:
+    """phi'(x) by a step backward of the simple cell with weights that change nothing."""
+    one, zero = np.ones((1, 1), x.dtype), np.zeros((1, 1), x.dtype)
+    y, cache = fastrnn.rnn_forward(x[:, None, None], None, one, zero, None, activation=name)
+    return fastrnn.rnn_backward(np.ones_like(y), cache).dx[:, 0, 0]
+
+
+@functools.cache
+def exact_points(name: str, dtype: str) -> tuple[Array, list[Any], list[Any]]:
+    """Arguments; the values and the derivatives there."""
+    limits, random = np.finfo(dtype), np.random.default_rng(7)
+    sizes = [float(limits.smallest_subnormal), float(limits.tiny), float(limits.eps), 1e-3, 3.0, 5.0, 13.0, 15.0, 38.0]
+    near = numbers_around([*THRESHOLDS[:-3], *sizes], dtype)
+    x = np.concatenate([near, (random.normal(size=300) * 5).astype(dtype), -random.uniform(0, 110, 200).astype(dtype)])
+    with mpmath.workprec(200):
+        points = [mpmath.mpf(value) for value in x.tolist()]
+        return x, [KINDS[name].value(value) for value in points], [KINDS[name].slope(value) for value in points]
+
+
+def unit_in_last_place(exact: Any, dtype: str) -> Any:
+    limits = np.finfo(dtype)
+    exponent = int(mpmath.floor(mpmath.log(abs(exact), 2))) if exact else -(10**6)
+    return mpmath.ldexp(1, max(exponent, limits.minexp) - limits.nmant)
+
+
+@kinds
+@dtypes
+def test_every_kind_against_mpmath(name: str, dtype: str) -> None:
+    x, exact, _ = exact_points(name, dtype)
+    largest, most = float(np.finfo(dtype).max), KINDS[name].most_ulp[dtype == "float64"]
+    with mpmath.workprec(200):
+        for value, y, right in zip(x.tolist(), value_of(name, x).tolist(), exact, strict=True):
+            if abs(right) > largest:
+                assert y == np.inf, value
+            else:
+                scale = max(abs(right), abs(value) / 6, 0.5) if name == "hard_sigmoid" else right  # of a sum's terms
+                assert abs(y - right) <= most * unit_in_last_place(scale, dtype), (value, y)
+
+
+@kinds
+@dtypes
+def test_every_derivative_against_mpmath(name: str, dtype: str) -> None:
+    x, _, exact = exact_points(name, dtype)
+    largest, most = float(np.finfo(dtype).max), KINDS[name].most_slope_ulp
+    with mpmath.workprec(200):
+        for value, slope, right in zip(x.tolist(), slope_of(name, x).tolist(), exact, strict=True):
+            if name == "hard_sigmoid" and 0 < abs(abs(value) - 3) < 1e-5:
+                continue  # rounding decides there
+            if abs(right) > largest:
+                assert slope == np.inf, value
+            else:
+                cancels = name in ("tanh", "scaled_tanh") or (name in SUMS and value > -2)
+                scale = max(abs(right), 1) if cancels else right
+                assert abs(slope - right) <= most * unit_in_last_place(scale, dtype), (value, slope)
+
+
+@kinds
+@dtypes
+def test_limits_and_signs(name: str, dtype: str) -> None:
+    at_infinity = {
+        "linear": (np.inf, -np.inf), "affine": (np.inf, -np.inf), "leaky_relu": (np.inf, -np.inf),
+        "tanh": (1, -1), "scaled_tanh": (1, -1), "hard_tanh": (1, -1), "softsign": (1, -1),
+        "sigmoid": (1, 0), "hard_sigmoid": (1, 0), "elu": (np.inf, -1),
+        "selu": (np.inf, -np.dtype(dtype).type(SELU_ALPHA * SELU_BETA)),
+    }.get(name, (np.inf, 0))  # fmt: skip
+    y = value_of(name, np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0], dtype))
+    assert np.isnan(y[:2]).all()
+    np.testing.assert_array_equal(y[2:4], np.array(at_infinity, dtype))
+    if KINDS[name].value(mpmath.mpf(0)) == 0 and name not in ("relu", "thresholded_relu", "affine"):
+        np.testing.assert_array_equal(np.signbit(y[4:]), [False, True])
+
+
+@dtypes
+@pytest.mark.parametrize(
+    ("name", "kinks", "slopes"),
+    [
+        ("relu", [0.0, -0.0], [0, 0]),
+        ("hard_sigmoid", [-3.0, 3.0], [0, 0]),
+        ("hard_tanh", [-1.0, 1.0], [0, 0]),
+        ("leaky_relu", [0.0, -0.0], [0.2, 0.2]),
+        ("elu", [0.0, -0.0], [1, 1]),
+        ("selu", [0.0, -0.0], [SELU_ALPHA * SELU_BETA, SELU_ALPHA * SELU_BETA]),
+        ("thresholded_relu", [1.0], [0]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_kinks_have_the_left_derivative_and_bounds_none(
+    name: str, kinks: list[float], slopes: list[Any], dtype: str
+) -> None:
+    np.testing.assert_array_equal(slope_of(name, np.array(kinks, dtype)), np.array(slopes, float).astype(dtype))
+
+
+@kinds
+@dtypes
+def test_every_kind_has_the_same_bits_in_every_place(name: str, dtype: str, rng: np.random.Generator) -> None:
+    x = (rng.normal(size=67) * 5).astype(dtype)
+    expected = np.concatenate([value_of(name, x[i : i + 1]) for i in range(x.size)])
+    np.testing.assert_array_equal(value_of(name, x), expected)
+    np.testing.assert_array_equal(value_of(name, x[5:]), expected[5:])

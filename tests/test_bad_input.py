@@ -174,6 +174,7 @@ UPSTREAM = [
 
 # ---- options of the cells: what they refuse, by the cells that have them ---------------------------------------------
 
+OF_STEPS = "(B, T, H) = (4, 6, 5)"
 FROM_0_TO_1 = "expected numbers from 0 to 1, got "
 MASKS = {"dropout_mask": "(B, I) = (4, 3)", "recurrent_dropout_mask": "(B, H) = (4, 5)"}
 ZONEOUT = ("zoneout_mask", "zoneout_cell_mask")
@@ -185,12 +186,12 @@ CELL_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     *(({name: "1"}, TypeError, f"{name}: expected a number, got '1' of type str") for name in LIMITS),
     *(({name: [1, 2]}, TypeError, f"{name}: expected a number, got [1, 2]") for name in LIMITS),
     *(({name: True}, TypeError, f"{name}: expected a number, got True") for name in LIMITS),
-    *(({name: np.ones((4, 9))}, ValueError, f"{name}: expected shape {shape}, got (4, 9)") for name, shape in MASKS.items()),
+    *(({name: np.ones((4, 9))}, ValueError, f"{name}: expected shape {s}, got (4, 9)") for name, s in MASKS.items()),
     *(({name: np.ones(5)}, ValueError, f"{name}: expected shape {shape}, got (5,)") for name, shape in MASKS.items()),
     *(({name: 0.5}, ValueError, f"{name}: expected shape {shape}, got ()") for name, shape in MASKS.items()),
     *(({name: "yes"}, TypeError, f"{name}: expected an array of real numbers, got dtype <U3") for name in MASKS),
     *(({name: [[1], [1, 2]]}, ValueError, f"{name}: expected an array of numbers, got a ragged") for name in MASKS),
-    *(({name: np.ones((4, 6))}, ValueError, f"{name}: expected shape (B, T, H) = (4, 6, 5), got (4, 6)") for name in ZONEOUT),
+    *(({name: np.ones((4, 6))}, ValueError, f"{name}: expected shape {OF_STEPS}, got (4, 6)") for name in ZONEOUT),
     *(({name: 1.5}, ValueError, f"{name}: {FROM_0_TO_1}1.5") for name in ZONEOUT),
     *(({name: -0.5}, ValueError, f"{name}: {FROM_0_TO_1}-0.5") for name in ZONEOUT),
     *(({name: np.nan}, ValueError, f"{name}: {FROM_0_TO_1}nan") for name in ZONEOUT),
@@ -198,14 +199,14 @@ CELL_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     *(({name: np.full((4, 6, 5), np.nan)}, ValueError, f"{name}: {FROM_0_TO_1}nan") for name in ZONEOUT),
     *(({name: "0.5"}, TypeError, f"{name}: expected an array of real numbers") for name in ZONEOUT),
     ({"ln_epsilon": -1e-9}, ValueError, "ln_epsilon: expected a number >= 0, got -1e-09"),
-    ({"ln_epsilon": None, "ln_gain": np.ones(5)}, ValueError, "ln_bias: layer norm needs ln_gain, ln_bias, got ln_gain al"),
+    ({"ln_epsilon": None, "ln_gain": np.ones(5)}, ValueError, "ln_bias: layer norm needs ln_gain, ln_bias"),
     ({"ln_gain": np.ones(5)}, ValueError, "ln_bias: layer norm needs ln_gain, ln_bias, got ln_gain alone"),
     ({"ln_bias": np.ones(5)}, ValueError, "ln_gain: layer norm needs ln_gain, ln_bias, got ln_bias alone"),
     ({"ln_gain": np.ones(9), "ln_bias": np.ones(5)}, ValueError, "ln_gain: expected shape (H,) = (5,), got (9,)"),
     ({"ln_x_gain": np.ones(5)}, ValueError, "ln_h_gain: layer norm needs ln_x_gain, ln_h_gain"),
-    ({"ln_c_gain": np.ones(5)}, ValueError, "ln_x_gain: layer norm needs ln_x_gain, ln_h_gain, ln_c_gain, ln_c_bias, got"),
+    ({"ln_c_gain": np.ones(5)}, ValueError, "ln_x_gain: layer norm needs ln_x_gain, ln_h_gain, ln_c_gain, ln_c_bias"),
     ({"peephole": np.ones(15)}, ValueError, "peephole: expected shape (3, H) = (3, 5), got (15,)"),
-    ({"peephole": np.ones((3, 5), complex)}, TypeError, "peephole: expected an array of real numbers, got dtype complex128"),
+    ({"peephole": np.ones((3, 5), complex)}, TypeError, "peephole: expected an array of real numbers"),
     ({"w_proj": np.ones(5)}, ValueError, "w_proj: expected 2-D, got 1-D"),
     ({"w_proj": np.ones((5, 3))}, ValueError, "w_h: expected shape (P, 4*H) = (3, 20), got (5, 20)"),
     ({"w_proj": np.ones((5, 0))}, ValueError, "w_proj: expected shape (H, P), got (5, 0)"),
@@ -357,7 +358,7 @@ def test_cell_options(
     if kind == "step":
         arguments["x"], call = arguments["x"][:, 0], cell.step_forward
         options = {name: v[:, 0] if isinstance(v, np.ndarray) and v.ndim == 3 else v for name, v in options.items()}
-        message = message.replace("(B, T, H) = (4, 6, 5), got (4, 6)", "(B, H) = (4, 5), got (4, 6)")
+        message = message.replace(OF_STEPS, "(B, H) = (4, 5)")
     bad = Bad(message.split(":")[0], "", with_value(None), error, message.split(": ", 1)[1])
     assert_raises(bad, lambda: call(fastrnn, arguments, **options), {**arguments, **options})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ SHORT = {  # arguments that make a script quick
     "forecast_intervals.py": ["--epochs", "1"],
     "four_kinds.py": ["--quick"],
     "stream_forecast.py": ["--epochs", "1"],
+    "recurrent_policy.py": ["--quick"],
+    "to_c.py": ["--epochs", "1", "--directory", "."],
     "long_sequences.py": ["--quick"],
     "short_memory.py": ["--quick"],
 }
@@ -100,6 +103,13 @@ def test_char_rnn_loop_by_hand(char_rnn: ModuleType, rng: np.random.Generator) -
         assert_close(actual, value, "float64", name)
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_to_c_compares_with_the_program(tmp_path: Path) -> None:
+    *_, last = run_example("to_c.py", *SHORT["to_c.py"], directory=tmp_path).splitlines()
+    assert last.startswith("the C program's 80 numbers differ")
+    assert {"net.c", "net.h", "main.c", "net"} <= {path.name for path in tmp_path.iterdir()}
+
+
 @pytest.mark.slow
 def test_dates_reach_their_figure(tmp_path: Path) -> None:
     """At least 98 % of the held-out dates are right in every digit."""
@@ -118,6 +128,11 @@ def test_four_kinds_beat_their_baselines(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_recurrent_policy_remembers(tmp_path: Path) -> None:
+    """With its memory the policy answers nearly always right, without it by chance."""
+    lines = run_example("recurrent_policy.py", directory=tmp_path).splitlines()
+    without, right = (float(line.rpartition(": ")[2].rstrip("%")) for line in lines[-2:])
+    assert right >= 95.0 and without < 35.0
 def test_a_million_steps_train_within_a_gigabyte(tmp_path: Path) -> None:
     """The losses of three updates and the peak memory, as the example prints them in its last columns."""
     sparing, *_ = run_example("long_sequences.py", "--million", directory=tmp_path).splitlines()[2:]

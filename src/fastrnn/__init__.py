@@ -1,8 +1,9 @@
 """Recurrent networks for NumPy at the speed of the machine.
 
-The functions of `fastrnn.functional` (``rnn_forward``, ``lstm_forward``, ``gru_forward`` and their backwards) are the
-drop-in for a NumPy loop; `fastrnn.layers` and `fastrnn.training` build and train models; `fastrnn.forecasting`
-forecasts time series; `fastrnn.reference` is the same arithmetic in plain NumPy, to be read.
+The functions of `fastrnn.functional` (``rnn_forward``, ``lstm_forward``, ``gru_forward``, ... and their backwards) are
+the drop-in for a NumPy loop; `fastrnn.layers` and `fastrnn.training` build and train models; `check_gradients` holds
+both against finite differences; `fastrnn.forecasting` forecasts time series; `fastrnn.reference` is the same arithmetic
+in plain NumPy, to be read.  What the first three have is here, too, as in ``fastrnn.LSTM``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,17 @@ from .functional import *  # noqa: F403
 from .functional import __all__ as _functional_names
 
 if TYPE_CHECKING:
-    from . import datasets, forecasting, functional, layers, reference, storage, streaming, training  # noqa: F401
+    from . import (  # noqa: F401
+        datasets,
+        forecasting,
+        functional,
+        interop,
+        layers,
+        reference,
+        storage,
+        streaming,
+        training,
+    )
     from .gradients import check_gradients  # noqa: F401
     from .layers import *  # noqa: F403
     from .storage import load  # noqa: F401
@@ -33,7 +44,9 @@ if TYPE_CHECKING:
     from .training import *  # noqa: F403
 
 # What the functions do not need is imported when it is first asked for: `import fastrnn` stays as light as NumPy's.
-_MODULES = ("datasets", "forecasting", "functional", "layers", "reference", "storage", "streaming", "training")
+_MODULES = (
+    "datasets", "forecasting", "functional", "interop", "layers", "reference", "storage", "streaming", "training",
+)  # fmt: skip
 _PUBLIC_FROM = ("layers", "training", "storage", "streaming", "gradients")
 
 __all__ = ["__version__", "get_num_threads", "release_workspaces", "set_num_threads", "show_config", *_functional_names]

@@ -123,7 +123,7 @@ cdef void unmix(Backward *p, const char *share, bint varies, Py_ssize_t columns,
                 Py_ssize_t t, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
     """held = m∘d,  d = (1 - m)∘d"""
     cdef Run *run = &p.run
-    cdef char *own = p.share + first * padded * run.size
+    cdef char *own = p.share + first * max(run.state, run.cell_state)
     if varies:
         gather(run, own, padded, share, columns, p.plan.origin + first, p.plan.direction * t, rows)
         share = own

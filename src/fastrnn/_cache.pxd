@@ -16,6 +16,7 @@ cdef struct Run:  # what every function of a call needs to know
     double epsilon
     bint norm, projected, masks_x, masks_h, zones_h, zones_c, has_unit
     bint whole_rows                           # something spans a row: its units cannot be shared among threads
+    int format                                # how the weights of products are stored, steps alone
 
 
 cdef struct Kept:  # rows that a forward pass leaves for its backward pass, those of the options only where in use

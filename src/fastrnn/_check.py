@@ -193,13 +193,14 @@ def activation(name: str, value: Any, known: Mapping[str, Mapping[str, Any]]) ->
     """An activation as the kernels take it, (kind, alpha, beta), from a name or ``(name, alpha[, beta])``."""
     if not isinstance(value, (tuple, list)):
         return known[choice(name, value, known)]["default"]
-    kind, constants = (value[0], value[1:]) if value else ("", ())
+    kind, given = (value[0], value[1:]) if value else ("", ())
     spec = known[choice(name, kind, known)]
-    if len(constants) > spec["constants"]:
+    if len(given) > spec["constants"]:
         raise ValueError(f"{name}: {kind} takes {spec['constants'] or 'no'} constants, got {_shown(value)}")
-    numbers = [number(f"{name}[{i}]", constant) for i, constant in enumerate(constants, 1)]
-    index, *defaults = spec["default"]
-    alpha, beta = (*numbers, *defaults[len(numbers) :])
+    numbers = [number(f"{name}[{i}]", constant) for i, constant in enumerate(given, 1)]
+    index, *constants = spec["default"]
+    constants[: len(numbers)] = numbers
+    alpha, beta = constants
     return index, alpha, beta
 
 

@@ -13,7 +13,7 @@ cdef struct Convolution:
     fastrnn_activation activation            # phi, where y_step is 1
     const char *x      # (B, T, groups·C)
     const char *w      # (groups,) packed (K·C, F)
-    const char *column # (C,): w itself, where it is one tap and one filter that sees no padding; otherwise NULL
+    const char *column  # (C,): w itself, where it is one tap and one filter that sees no padding; otherwise NULL
     const char *start  # (groups, padded)
     char *y            # (B, y_time, groups·F)
     char *shown        # phi of it: the same memory, or beside it where phi's argument is kept

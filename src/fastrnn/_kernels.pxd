@@ -73,6 +73,23 @@ cdef extern from "fastrnn.h" nogil:
         void *out
         Py_ssize_t out_stride, out_panel
 
+    enum:
+        FASTRNN_AS_THEY_ARE
+        FASTRNN_FLOAT16
+        FASTRNN_BFLOAT16
+        FASTRNN_INT8
+
+    ctypedef struct fastrnn_narrow:
+        int format
+        const void *scales
+
+    ctypedef struct fastrnn_narrowing:
+        Py_ssize_t depth, vectors
+        int panel, format
+        const void *w
+        void *words
+        void *scales
+
     ctypedef struct fastrnn_gram:
         Py_ssize_t rows, m, n, stride
         const void *a
@@ -104,6 +121,8 @@ cdef extern from "fastrnn.h" nogil:
         const void *c_prev
         const void *w_h
         const void *w_second
+        const fastrnn_narrow *narrow_h
+        const fastrnn_narrow *narrow_second
         const void *b_h
         void *products
         void *second
@@ -178,6 +197,8 @@ cdef extern from "fastrnn.h" nogil:
         void (*to_blocks)(const void *row, void *blocks, Py_ssize_t units, int gates, int slots) noexcept nogil
         void (*from_blocks)(const fastrnn_pack *) noexcept nogil
         void (*product)(const fastrnn_product *) noexcept nogil
+        void (*narrow)(const fastrnn_narrowing *) noexcept nogil
+        void (*product_narrow)(const fastrnn_product *, const fastrnn_narrow *) noexcept nogil
         void (*product_row)(const void *a, const void *w, const void *start, void *out, Py_ssize_t depth,
                             Py_ssize_t n) noexcept nogil
         void (*dots)(const fastrnn_product *) noexcept nogil

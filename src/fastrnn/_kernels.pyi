@@ -4,6 +4,7 @@ import numpy as np
 
 CELLS: dict[str, dict[str, Any]]
 ACTIVATIONS: dict[str, dict[str, Any]]
+FORMATS: dict[str | None, int]
 
 def instruction_sets() -> list[str]: ...
 def use_instruction_set(name: str | None = None) -> None: ...

@@ -49,6 +49,10 @@ CELLS = dict(describe_cell(i) for i in range(fastrnn_cell_count))
 ACTIVATIONS = dict(describe_activation(i) for i in range(FASTRNN_ACTIVATIONS))
 
 
+# How weights may be stored for steps, by name; None: as they are.
+FORMATS = {None: FASTRNN_AS_THEY_ARE, "float16": FASTRNN_FLOAT16, "bfloat16": FASTRNN_BFLOAT16, "int8": FASTRNN_INT8}
+
+
 cdef fastrnn_activation activation_of(given):
     """An activation from what Python calls it: (kind, alpha, beta)."""
     cdef fastrnn_activation phi

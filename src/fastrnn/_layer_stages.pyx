@@ -28,7 +28,7 @@ from ._memory cimport reserve, take
 from ._normalization cimport normalise_rows, set_gains
 from ._packing cimport packed_weights
 from ._schedule cimport data_of
-from ._stage cimport CLASSES, FLOAT32, cast_rows, copy_rows, kernels_of, kind_of, size_of, zero_rows
+from ._stage cimport CLASSES, FLOAT32, copy_rows, kernels_of, kind_of, size_of, zero_rows
 
 import numpy as np
 
@@ -159,8 +159,8 @@ cdef class ConvolutionStage(Stage):
         if self.span == 1:
             return ()
         history = np.empty((self.batch, self.span - 1, self.inputs), self.dtype_in)
-        copy_rows(self.ring + (self.newest + 2) * self.inputs * self.size, 2 * self.span * self.inputs, data_of(history),
-                  past, past, self.batch, self.size)
+        copy_rows(self.ring + (self.newest + 2) * self.inputs * self.size, 2 * self.span * self.inputs,
+                  data_of(history), past, past, self.batch, self.size)
         return (history,)
 
     @state.setter
@@ -184,7 +184,8 @@ cdef class ActivationStage(Stage):
 
     def __cinit__(self, Py_ssize_t batch, Py_ssize_t columns, dtype, activation):
         self.kind_in = self.kind_out = kind_of(dtype)
-        self.kernels, self.size, self.activation = kernels_of(self.kind_in), size_of(self.kind_in), activation_of(activation)
+        self.kernels, self.size = kernels_of(self.kind_in), size_of(self.kind_in)
+        self.activation = activation_of(activation)
         self.batch, self.inputs, self.outputs, self.out_stride = batch, columns, columns, columns
         self.work = batch * columns
         self.memory = take(batch * columns * self.size)
@@ -193,12 +194,12 @@ cdef class ActivationStage(Stage):
     cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil:
         cdef Py_ssize_t r
         for r in range(self.batch):
-            self.kernels.activate(&self.activation, x + r * x_stride * self.size, self.out + r * self.outputs * self.size,
-                                  self.outputs)
+            self.kernels.activate(&self.activation, x + r * x_stride * self.size,
+                                  self.out + r * self.outputs * self.size, self.outputs)
 
 
 cdef class ScaleStage(Stage):
-    """((x + shift)·rate)·gamma + beta, each operation rounded by itself: batch normalization with its moving averages."""
+    """((x + shift)·rate)·gamma + beta, each operation rounded by itself: batch normalization at inference."""
 
     def __cinit__(self, Py_ssize_t batch, shift, rate, gamma, beta):
         self.kind_in = self.kind_out = kind_of(shift.dtype)
@@ -294,7 +295,8 @@ cdef class MergeStage(Stage):
         cdef size_t total = 0
         cdef Py_ssize_t i
         self.branches, self.count, self.mode = list(branches), len(branches), MERGE_MODES[mode]
-        self.batch, self.inputs, self.kind_in, self.kind_out = branch.batch, branch.inputs, branch.kind_in, branch.kind_out
+        self.batch, self.inputs = branch.batch, branch.inputs
+        self.kind_in, self.kind_out = branch.kind_in, branch.kind_out
         self.kernels, self.size = kernels_of(self.kind_out), size_of(self.kind_out)
         self.outputs = sum(b.outputs for b in branches) if mode == "concat" else branch.outputs
         self.out_stride = self.outputs
@@ -338,7 +340,7 @@ cdef void divide(Kind kind, char *values, Py_ssize_t n, Py_ssize_t by) noexcept 
 
 
 cdef class WaveNetStage(Stage):
-    """The stages of a `layers.WaveNet`: the first one, (gates, skip, residual or None) of each block, two of the head."""
+    """The stages of a `layers.WaveNet`: the first, (gates, skip, residual or None) of each block, two of the head."""
 
     def __cinit__(self, Stage first, blocks, head):
         cdef Stage stage = blocks[0][1]

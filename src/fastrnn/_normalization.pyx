@@ -24,7 +24,7 @@ cdef enum:
 
 cdef void normalise_rows(const Norm *p, const char *x, Py_ssize_t rows, char *hat, char *scales,
                          char *out) noexcept nogil:
-    """hat and out (rows, padded) from x (rows, padded), which may be hat; what x holds behind its units does not matter."""
+    """hat and out (rows, padded) from x (rows, padded), which may be hat; what x holds behind its units is ignored."""
     cdef fastrnn_norm norm
     norm.rows, norm.units, norm.gates, norm.slots, norm.accumulate = rows, p.units, 1, 1, 0
     norm.epsilon, norm.v, norm.hat, norm.scale = p.epsilon, x, hat, scales

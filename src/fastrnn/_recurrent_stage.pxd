@@ -16,6 +16,6 @@ cdef class RecurrentStage(Stage):
     cdef Step place
     cdef char *h
     cdef char *c
-    cdef object options, initial
+    cdef object options, initial, stored
     cdef size_t place_memory(self, Kept *kept, char *data) noexcept
     cdef put(self, arrays, rows)

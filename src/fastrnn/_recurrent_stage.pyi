@@ -16,4 +16,5 @@ class RecurrentStage(Stage):
         recurrent: tuple[int, float, float],
         options: Any = None,
         initial: tuple[np.ndarray, ...] | None = None,
+        stored: str | None = None,
     ) -> None: ...

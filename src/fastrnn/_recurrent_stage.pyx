@@ -10,7 +10,7 @@ from ._memory cimport reserve, take
 from ._schedule cimport data_of
 from ._stage cimport Stage, copy_rows, kind_of, zero_rows
 from ._step cimport input_product, step_forward
-from ._weights cimport bind_weights, numbers_of
+from ._weights cimport bind_weights, format_of, numbers_of
 
 import numpy as np
 
@@ -37,15 +37,18 @@ cdef class RecurrentStage(Stage):
         As `_engine.forward` takes them; masks that change by row or by time do not fit.
     initial : tuple of ndarray (P,) and (H,), optional
         What a reset sets the states to; zeros by default.
+    stored : {None, "float16", "bfloat16", "int8"}
+        How the matrices are stored: as they are, or in fewer bits, which takes float32 ones (csrc/narrow.h has the
+        errors).
     """
 
     def __cinit__(self, Py_ssize_t cell, Py_ssize_t batch, cnp.ndarray w_x, w_h, b, activation, recurrent, options=None,
-                  initial=None):
+                  initial=None, stored=None):
         cdef Run *run = &self.run
         cdef Kept kept
         self.run = run_of(kernels_for(w_x), cell, w_x.shape[0], w_x.shape[1] // cell_at(cell).gates, w_x.itemsize,
                           activation, recurrent, options)
-        self.batch, self.size = batch, run.size
+        self.batch, self.size, self.stored = batch, run.size, stored
         self.kind_in = self.kind_out = kind_of(w_x.dtype)
         self.inputs, self.outputs = run.inputs, run.outputs
         self.work = batch * run.cell.gates * run.units * (run.inputs + run.outputs)
@@ -74,7 +77,9 @@ cdef class RecurrentStage(Stage):
     def bind(self, w_x, w_h, b, options=None, initial=None):
         """Take other weights of the same shapes, and options that differ in their arrays alone."""
         cdef Weights weights = self.weights
-        bound = bind_weights(&self.run, w_x, w_h, b, options, False, True, &weights)
+        w_proj = None if options is None else options.w_proj
+        self.run.format = format_of(self.stored, (w_x, w_h, w_proj))
+        bound = bind_weights(&self.run, w_x, w_h, b, options, False, not self.run.format, &weights)
         self.masks = numbers_of(&self.run, options, &self.mixing)
         self.bound, self.weights, self.options, self.initial = bound, weights, options, initial
 

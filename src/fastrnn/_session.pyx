@@ -94,8 +94,10 @@ cdef void advance_through(Stage stage, const char *x, char *y, Py_ssize_t start,
 
 cdef Py_ssize_t choose_rows(double *logits, Py_ssize_t first, Py_ssize_t classes, double temperature,
                             unsigned long long *streams, Py_ssize_t *tokens, Py_ssize_t rows) noexcept nogil:
-    """One class for each row of logits (rows, classes), by softmax or, with a temperature of 0, the largest; returns how
-    many rows had none."""
+    """One class for each row of logits (rows, classes), by softmax or, with a temperature of 0, the largest.
+
+    Returns how many rows had none.
+    """
     cdef Py_ssize_t r, failed = 0
     for r in range(rows):
         if temperature > 0:
@@ -163,8 +165,8 @@ cdef class Loop:
     cdef int enter(self) except -1:
         """What every use of the stage begins with; `leave` ends it."""
         if self.busy:
-            raise RuntimeError("session: another thread is in it, or it is called from within; give each thread its own "
-                               "session of the model, which any number of them share")
+            raise RuntimeError("session: another thread is in it, or it is called from within; give each thread its "
+                               "own session of the model, which any number of them share")
         self.busy = True
         if self.seen != changes:
             try:
@@ -244,11 +246,14 @@ cdef class Loop:
 
     cdef refuse_shape(self, shape, Py_ssize_t steps_axis):
         cdef Stage stage = self.stage
-        time, inputs = "T, " if steps_axis else "", f"I) = (B={stage.batch}, {'T, ' if steps_axis else ''}{stage.inputs})"
-        if stage.kind_in == CLASSES:
-            time, inputs = "T" if steps_axis else "", f") with B={stage.batch}"
-        alone = f", or without B for a batch of one" if stage.batch == 1 else ""
-        raise ValueError(f"x: expected shape (B, {time}{inputs}{alone}, got {shape}")
+        axes = {"B": stage.batch}
+        if steps_axis:
+            axes["T"] = "T"
+        if stage.kind_in != CLASSES:
+            axes["I"] = stage.inputs
+        alone = ", or without B for a batch of one" if stage.batch == 1 else ""
+        raise ValueError(f"x: expected shape ({', '.join(axes)}) = ({', '.join(map(str, axes.values()))}){alone}, "
+                         f"got {shape}")
 
     cdef given_out(self, out, int ndim):
         """Where a step's output goes."""

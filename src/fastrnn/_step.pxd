@@ -1,4 +1,5 @@
 from ._cache cimport Kept, Mixing, Run
+from ._kernels cimport fastrnn_narrow
 
 
 cdef struct Weights:  # packed and in block order; of the options only what is in use
@@ -15,6 +16,10 @@ cdef struct Weights:  # packed and in block order; of the options only what is i
     char *h_add         # (Hp,): ln_bias of the norm of the sum
     char *c_gain        # (Hp,)
     char *c_add
+    fastrnn_narrow narrow_x       # how each matrix is stored, where that is not as it is
+    fastrnn_narrow narrow_h
+    fastrnn_narrow narrow_second
+    fastrnn_narrow narrow_proj
 
 
 cdef struct Scratch:  # of one step

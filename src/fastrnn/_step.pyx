@@ -16,6 +16,7 @@ from ._kernels cimport (
     FASTRNN_OUTPUT_PART,
     FASTRNN_WHOLE,
     fastrnn_forward,
+    fastrnn_narrow,
     fastrnn_norm,
     fastrnn_product,
 )
@@ -23,9 +24,9 @@ from ._kernels cimport (
 
 # ---- products --------------------------------------------------------------------------------------------------------
 
-cdef void panel_product(const Run *run, const void *a, Py_ssize_t a_stride, Py_ssize_t depth, const char *w, int gates,
-                        Py_ssize_t padded, const char *start, Py_ssize_t start_stride, char *out, int slots,
-                        Py_ssize_t rows) noexcept nogil:
+cdef void panel_product(const Run *run, const void *a, Py_ssize_t a_stride, Py_ssize_t depth, const char *w,
+                        const fastrnn_narrow *narrow, int gates, Py_ssize_t padded, const char *start,
+                        Py_ssize_t start_stride, char *out, int slots, Py_ssize_t rows) noexcept nogil:
     """out (rows, gates of `slots`) = start + a (rows, depth) · w (depth, gates·padded)"""
     cdef fastrnn_product product
     cdef Py_ssize_t width = run.kernels.width
@@ -36,7 +37,10 @@ cdef void panel_product(const Run *run, const void *a, Py_ssize_t a_stride, Py_s
     product.out, product.out_stride = out, slots * padded
     product.out_panel = slots * (product.panel // gates) * width
     product.start_panel = product.out_panel if start_stride else product.panel * width
-    run.kernels.product(&product)
+    if run.format:
+        run.kernels.product_narrow(&product, narrow)
+    else:
+        run.kernels.product(&product)
 
 
 cdef void input_product(const Run *run, const Weights *weights, const Kept *at, const char *x, Py_ssize_t x_stride,
@@ -44,9 +48,11 @@ cdef void input_product(const Run *run, const Weights *weights, const Kept *at, 
     """gates (rows, G of the S slots) = b + x (rows, I) · w_x (I, G·Hp), the product perhaps normalised"""
     cdef int gates = run.cell.gates, slots = run.cell.slots
     if not (run.norm and run.cell.norm == FASTRNN_NORMS_APART):
-        panel_product(run, x, x_stride, run.inputs, weights.w_x, gates, run.padded, weights.b, 0, at.gates, slots, rows)
+        panel_product(run, x, x_stride, run.inputs, weights.w_x, &weights.narrow_x, gates, run.padded, weights.b, 0,
+                      at.gates, slots, rows)
         return
-    panel_product(run, x, x_stride, run.inputs, weights.w_x, gates, run.padded, weights.zeros, 0, at.x_hat, gates, rows)
+    panel_product(run, x, x_stride, run.inputs, weights.w_x, &weights.narrow_x, gates, run.padded, weights.zeros, 0,
+                  at.x_hat, gates, rows)
     normalise(run, gates, at.x_hat, at.x_hat, at.x_scale, weights.x_gain, weights.b, at.gates, slots, False, rows)
 
 
@@ -68,14 +74,14 @@ cdef void normalised_products(const Run *run, const Weights *weights, const fast
     cdef bint additive = run.cell.additive
     if run.cell.norm == FASTRNN_NORMS_APART:
         # LN(input·w_h)∘gain, added to the gates or, with the recurrent bias, beside them
-        panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, gates, run.padded, weights.zeros, 0,
-                      <char *>h_hat, gates, f.rows)
+        panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, &weights.narrow_h, gates, run.padded,
+                      weights.zeros, 0, <char *>h_hat, gates, f.rows)
         normalise(run, gates, h_hat, <char *>h_hat, <char *>scales, weights.h_gain, weights.b_h,
                   <char *>(f.gates if additive else f.products), slots if additive else gates, additive, f.rows)
     else:
         # LN(x·w_x + input·w_h + b)∘gain + bias
-        panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, gates, run.padded, <char *>f.gates,
-                      slots * run.padded, <char *>f.gates, slots, f.rows)
+        panel_product(run, f.input, f.input_stride, f.depth, weights.w_h, &weights.narrow_h, gates, run.padded,
+                      <char *>f.gates, slots * run.padded, <char *>f.gates, slots, f.rows)
         normalise(run, gates, <char *>f.gates, <char *>h_hat, <char *>scales, weights.h_gain, weights.h_add,
                   <char *>f.gates, slots, False, f.rows)
 
@@ -85,7 +91,7 @@ cdef void normalised_products(const Run *run, const Weights *weights, const fast
 cdef void mix(const Run *run, const Step *step, const char *share, bint varies, Py_ssize_t columns, Py_ssize_t padded,
               const char *before, char *state, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
     """state = m∘before + (1 - m)∘state"""
-    cdef char *own = step.scratch.share + first * padded * run.size
+    cdef char *own = step.scratch.share + first * max(run.state, run.cell_state)
     if varies:
         gather(run, own, padded, share, columns, step.origin + first, step.shift, rows)
         share = own
@@ -111,6 +117,8 @@ cdef void step_forward(const Run *run, const Step *step, Py_ssize_t first, Py_ss
     f.h_prev, f.c_prev, f.input = at.h + first * state, at.c + first * cell, at.input + first * state
     f.depth, f.input_stride = run.outputs, run.padded_outputs
     f.w_h, f.b_h, f.unit = w.w_h, w.b_h, w.unit
+    f.narrow_h = &w.narrow_h if run.format else NULL
+    f.narrow_second = &w.narrow_second if run.format else NULL
     f.products, f.gates = step.scratch.products + first * run.wide, at.gates + first * run.kept
     f.h, f.c = h, c
     if not run.whole_rows:
@@ -133,7 +141,8 @@ cdef void step_forward(const Run *run, const Step *step, Py_ssize_t first, Py_ss
     run.kernels.forward[run.index](&f)
     if run.projected:
         # h (rows, Pp) = output (rows, H) · w_proj (H, P)
-        panel_product(run, f.h, run.padded, run.units, w.w_proj, 1, run.padded_outputs, w.zeros, 0, h, 1, rows)
+        panel_product(run, f.h, run.padded, run.units, w.w_proj, &w.narrow_proj, 1, run.padded_outputs, w.zeros, 0, h,
+                      1, rows)
     if run.zones_h:
         mix(run, step, step.mixing.zone_h, step.mixing.zone_h_varies, run.outputs, run.padded_outputs,
             <char *>f.h_prev, h, first, rows)

@@ -12,6 +12,7 @@ cdef class Bound:
     cdef object held
 
 
+cdef int format_of(name, matrices) except -1
 cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint few, bint inference, Weights *weights)
 cdef Bound bind_parameters(const Run *run, options, Weights *weights)
 cdef Bound bind_transposed(const Run *run, cnp.ndarray w_x, w_h, options, Weights *weights)

@@ -5,10 +5,14 @@ cimport numpy as cnp
 from libc.string cimport memcpy, memset
 
 from ._cache cimport gather, padded_to
-from ._kernels cimport FASTRNN_PRODUCT, fastrnn_pack
+from ._kernels cimport FASTRNN_INT8, FASTRNN_PRODUCT, fastrnn_narrow, fastrnn_narrowing, fastrnn_pack
 from ._memory cimport reserve, take
 from ._packing cimport Packed, packed_weights
 from ._schedule cimport data_of
+
+import numpy as np
+
+from ._kernels import FORMATS
 
 cnp.import_array()
 
@@ -40,27 +44,66 @@ cdef void blocks_of(const Run *run, const char *row, int gates, char *blocks) no
         run.kernels.to_blocks(row, blocks, run.units, gates, gates)
 
 
-cdef struct Place:  # a part of a user's matrix, and where its panels are to be pointed to from
+cdef struct Place:  # a part of a user's matrix, where its panels are to be pointed to from, and how they are stored
     fastrnn_pack part
     char **panels
+    fastrnn_narrow *narrow
+
+
+cdef Place place_of(fastrnn_pack part, char **panels, fastrnn_narrow *narrow) noexcept:
+    cdef Place place
+    place.part, place.panels, place.narrow = part, panels, narrow
+    return place
 
 
 cdef int packed_parts(const Run *run, cnp.ndarray w_x, w_h, options, Weights *weights, Place *places):
     """What a call multiplies by; returns how many there are."""
     cdef int count = 1
-    places[0].part, places[0].panels = matrix_part(run, w_x, run.units, 0, run.cell.gates), &weights.w_x
+    places[0] = place_of(matrix_part(run, w_x, run.units, 0, run.cell.gates), &weights.w_x, &weights.narrow_x)
     if run.cell.recurrent == FASTRNN_PRODUCT:
-        places[count].part, places[count].panels = matrix_part(run, w_h, run.units, 0, run.first), &weights.w_h
+        places[count] = place_of(matrix_part(run, w_h, run.units, 0, run.first), &weights.w_h, &weights.narrow_h)
         count += 1
     if run.cell.second:
-        places[count].part = matrix_part(run, w_h, run.units, run.first, run.cell.second)
-        places[count].panels = &weights.w_second
+        places[count] = place_of(matrix_part(run, w_h, run.units, run.first, run.cell.second), &weights.w_second,
+                                 &weights.narrow_second)
         count += 1
     if run.projected:
-        places[count].part = matrix_part(run, options.w_proj, run.outputs, 0, 1)
-        places[count].panels = &weights.w_proj
+        places[count] = place_of(matrix_part(run, options.w_proj, run.outputs, 0, 1), &weights.w_proj,
+                                 &weights.narrow_proj)
         count += 1
     return count
+
+
+cdef int format_of(name, matrices) except -1:
+    """How weights are stored, by its name; None is as they are."""
+    if name not in FORMATS:
+        raise ValueError(f"weights: expected one of {', '.join(map(repr, FORMATS))}, got {name!r}")
+    if name is None:
+        return 0
+    for array in matrices:
+        if array is not None and array.dtype != np.float32:
+            raise ValueError(f"weights: expected float32 weights to store in {name}, got {array.dtype}")
+        if array is not None and not np.isfinite(array).all():
+            raise ValueError(f"weights: expected finite weights to store in {name}, got NaN or infinity")
+    return FORMATS[name]
+
+
+cdef Memory narrowed(const Run *run, const fastrnn_pack *part, fastrnn_narrow *narrow):
+    """Packed weights in fewer bits, and behind them their scales."""
+    cdef fastrnn_narrowing p
+    cdef Py_ssize_t columns = part.gates * padded_to(run.kernels, part.units)
+    cdef Py_ssize_t per = 4 if run.format == FASTRNN_INT8 else 2
+    cdef size_t total = 0
+    cdef size_t at_words = reserve(&total, (part.rows + per - 1) // per * columns * 4)
+    cdef size_t at_scales = reserve(&total, columns * 4)
+    cdef Memory memory = take(total)
+    p.depth, p.vectors, p.format = part.rows, columns // run.kernels.width, run.format
+    p.panel = run.kernels.panel_vectors(part.gates)
+    p.w, p.words, p.scales = part.packed, memory.data + at_words, memory.data + at_scales
+    narrow.format, narrow.scales = run.format, p.scales
+    with nogil:
+        run.kernels.narrow(&p)
+    return memory
 
 
 cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint few, bint inference, Weights *weights):
@@ -79,6 +122,7 @@ cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint f
     cdef char *bias = data_of(b)
     cdef char *data
     cdef Packed packed
+    cdef Memory memory
     bound.held = bind_parameters(run, options, weights)
     if not few:
         count = packed_parts(run, w_x, w_h, options, weights, places)
@@ -97,6 +141,9 @@ cdef Bound bind_weights(const Run *run, cnp.ndarray w_x, w_h, b, options, bint f
         else:
             places[i].part.packed = places[i].panels[0] = data + at[i]
             run.kernels.pack(&places[i].part)
+            if run.format:
+                memory = narrowed(run, &places[i].part, places[i].narrow)
+                bound.held, places[i].panels[0] = (bound.held, memory), memory.data
     if few:
         memset(weights.b, 0, run.wide)
         memset(weights.b_h, 0, run.wide)

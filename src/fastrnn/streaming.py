@@ -77,7 +77,7 @@ class Sampled(NamedTuple):
     outputs: np.ndarray
 
 
-def stream(model: Layer, batch: int = 1) -> Session:
+def stream(model: Layer, batch: int = 1, *, weights: str | None = None) -> Session:
     """A session over a model or a layer.
 
     Parameters
@@ -86,6 +86,9 @@ def stream(model: Layer, batch: int = 1) -> Session:
         With parameters: built, trained or loaded.
     batch : int
         B, the streams that are stepped together.
+    weights : {None, "float16", "bfloat16", "int8"}
+        How the matrices of recurrent layers are stored: as they are, or in fewer bits, which takes a float32 model.  A
+        step that waits for memory is faster by that, and its outputs are off by what docs/quantised.md states.
 
     Returns
     -------
@@ -110,7 +113,7 @@ def stream(model: Layer, batch: int = 1) -> Session:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model: expected a Sequential or a layer, got {type(model).__name__}")
-    return Session(model, batch)
+    return Session(model, batch, weights=weights)
 
 
 class Session(Loop):
@@ -159,14 +162,14 @@ class Session(Loop):
     (4, 100, 8)
     """
 
-    def __init__(self, model: Layer, batch: int = 1) -> None:
+    def __init__(self, model: Layer, batch: int = 1, *, weights: str | None = None) -> None:
         batch = _check.integer("batch", batch, 1)
         if not model.built:
             raise ValueError(
                 f"model: {type(model).__name__} has no parameters yet: call build(input_size) or run data through it"
             )
-        self.model, self.batch = model, batch
-        plan = _Plan(batch)
+        self.model, self.batch, self.weights = model, batch, weights
+        plan = _Plan(batch, weights)
         stage = plan.whole(model)
         super().__init__(
             stage, plan.bindings, plan.stateful.values(), plan.python_stages, plan.first_class, plan.classes
@@ -174,7 +177,8 @@ class Session(Loop):
         self._names = tuple(plan.stateful)
 
     def __repr__(self) -> str:
-        return f"Session({self.model!r}, batch={self.batch})"
+        stored = f", weights={self.weights!r}" if self.weights else ""
+        return f"Session({self.model!r}, batch={self.batch}{stored})"
 
     # -- state --------------------------------------------------------------------------------------------------------
 
@@ -442,8 +446,8 @@ class _Plan:
         The class numbers that go in.
     """
 
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
+    def __init__(self, batch: int, weights: str | None = None) -> None:
+        self.batch, self.weights = batch, weights
         self.bindings: list[tuple[Stage, Callable[[], Sequence[Any]]]] = []
         self.stateful: dict[str, Stage] = {}
         self.python_stages: list[PythonStage] = []
@@ -589,7 +593,7 @@ class _Plan:
         index = _engine.CELLS[layer.cell_name]["index"]
         stage = self.bound(
             lambda batch, w_x, w_h, b, options, initial: RecurrentStage(
-                index, batch, w_x, w_h, b, *activations, options, initial
+                index, batch, w_x, w_h, b, *activations, options, initial, self.weights
             ),
             fetch,
         )

@@ -110,14 +110,14 @@ static fastrnn_size in_blocks(fastrnn_size unit, int gate, int slots) {
 
 /* ---- layout ------------------------------------------------------------------------------------------------------ */
 
+/* A part of a user's matrix: columns from `beside` on of rows that are 2*`beside` longer. */
 static void test_blocks(fastrnn_size rows, fastrnn_size units, int gates, int slots) {
-    const fastrnn_size row = gates * units, kept = slots * padded(units);
+    const fastrnn_size n = gates * units, beside = units % 3, row = n + 2 * beside, kept = slots * padded(units);
     void *w = random_array(rows * row), *blocks = array(rows * gates * padded(units)), *back = array(rows * row);
     for (fastrnn_size r = 0; r < rows; r++)
-        kernel->to_blocks((char *)w + r * row * size_of(), (char *)blocks + r * gates * padded(units) * size_of(),
-                          units, gates, gates);
-    kernel->from_blocks(blocks, back, rows, units, gates);
-    check(same(w, back, rows * row), "to_blocks, from_blocks", rows, units, gates);
+        kernel->to_blocks(at(w, r * row + beside), at(blocks, r * gates * padded(units)), units, gates, gates);
+    kernel->from_blocks(&(fastrnn_pack){rows, units, row, gates, at(back, beside), blocks});
+    check(is_part_of(w, back, rows, row, beside, beside + n), "to_blocks, from_blocks", rows, units, gates);
 
     void *spread = array(kept);
     kernel->to_blocks(w, spread, units, gates, slots);
@@ -165,6 +165,14 @@ static void test_rows(fastrnn_size rows, fastrnn_size width, fastrnn_size from, 
     check(same(back, right_back, user_size), "scatter", rows, width, columns);
     free(origin), free(user), free(gathered), free(sum), free(before), free(back);
     free(right), free(right_sum), free(right_back);
+}
+
+/* The same matrix with a column of nothing on either side. */
+static void *larger_matrix(const void *w, fastrnn_size rows, fastrnn_size columns) {
+    void *larger = array(rows * (columns + 2));
+    for (fastrnn_size r = 0; r < rows; r++)
+        memcpy(at(larger, r * (columns + 2) + 1), at(w, r * columns), (size_t)columns * size_of());
+    return larger;
 }
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
@@ -219,7 +227,9 @@ static void test_product(fastrnn_size rows, fastrnn_size depth, fastrnn_size uni
     void *a = random_array(rows * depth), *w = random_array(depth * n), *start = random_array(n);
     void *packed = array(depth * wide), *start_blocks = array(wide), *out = array(rows * stride);
     void *row = array(n), *row_blocks = array(stride);
-    kernel->pack(&(fastrnn_pack){depth, units, gates, w, packed});
+    void *larger = larger_matrix(w, depth, n);
+    kernel->pack(&(fastrnn_pack){depth, units, n + 2, gates, at(larger, 1), packed});
+    free(larger);
     kernel->to_blocks(start, start_blocks, units, gates, gates);
     fastrnn_product product = product_of(rows, depth, wide, gates, a, packed, start_blocks, out);
     product.out_stride = stride;
@@ -277,7 +287,9 @@ static void test_transposed_product(fastrnn_size rows, fastrnn_size m, fastrnn_s
     const fastrnn_size n = gates * units, wide = gates * padded(units), columns = padded(m);
     void *a = random_array(rows * wide), *w = random_array(m * n), *packed = array(wide * columns);
     void *before = random_array(rows * columns), *out = copy_of(before, rows * columns);
-    kernel->pack_transposed(&(fastrnn_pack){m, units, gates, w, packed});
+    void *larger = larger_matrix(w, m, n);
+    kernel->pack_transposed(&(fastrnn_pack){m, units, n + 2, gates, at(larger, 1), packed});
+    free(larger);
     fastrnn_product product = product_of(rows, wide, columns, 1, a, packed, out, out);
     product.start_stride = columns;
     kernel->product(&product);
@@ -331,6 +343,34 @@ static void test_gram_parts(const fastrnn_gram *whole, const void *c_before, con
     check(by_row, "add_gram row by row", whole->rows, m, n);
 }
 
+/* c += the columns of a∘b, where the rows of a are longer than what is used of them, whole and in parts. */
+static void test_product_sums(fastrnn_size rows, fastrnn_size n) {
+    const fastrnn_size a_stride = n + 2, a_size = rows ? (rows - 1) * a_stride + n : 0;
+    void *a = random_array(a_size), *b = random_array(rows * n), *before = random_array(n), *c = copy_of(before, n);
+    const fastrnn_gram gram = {rows, 0, n, n, a, a_stride, b, c};
+    kernel->add_product_sums(&gram);
+    int right = 1, good = 1;
+    for (fastrnn_size j = 0; j < n; j++) {
+        double sum = get(before, j), scale = fabs(sum);
+        for (fastrnn_size r = 0; r < rows; r++) {
+            const double term = get(a, r * a_stride + j) * get(b, r * n + j);
+            sum += term, scale += fabs(term);
+        }
+        right &= fabs(get(c, j) - sum) <= (double)(rows + 2) * eps() * scale;
+    }
+    for (fastrnn_size first = 0; first < n; first += kernel->width) {
+        void *part_c = part_of(before, 1, n, first, first + kernel->width);
+        fastrnn_gram part = gram;
+        part.n = kernel->width, part.a = at(a, first), part.b = at(b, first), part.c = at(part_c, first);
+        kernel->add_product_sums(&part);
+        good &= is_part_of(c, part_c, 1, n, first, first + kernel->width);
+        free(part_c);
+    }
+    check(right, "add_product_sums", rows, n, 0);
+    check(good, "parts of add_product_sums", rows, n, 0);
+    free(a), free(b), free(before), free(c);
+}
+
 /* c += aᵀ·b, where the rows of a are longer than what is used of them; and the sums of columns. */
 static void test_sums_over_rows(fastrnn_size rows, fastrnn_size m, fastrnn_size blocks) {
     const fastrnn_size n = blocks * kernel->width, a_stride = m + 3;
@@ -357,90 +397,357 @@ static void test_sums_over_rows(fastrnn_size rows, fastrnn_size m, fastrnn_size 
     }
     check(right, "add_gram", rows, m, n);
     check(summed, "add_column_sums", rows, n, 0);
+    test_product_sums(rows, n);
     test_gram_parts(&gram, c_before, sums_before, sums);
     free(a), free(b), free(c), free(sums), free(c_before), free(sums_before);
 }
 
+/* ---- layer norm -------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    double mean, scale;
+} moments;
+
+/* Value i of the user's order of a row in block order. */
+static double in_row(const void *p, fastrnn_size r, fastrnn_size units, int slots, fastrnn_size i) {
+    return get(p, r * slots * padded(units) + in_blocks(i % units, (int)(i / units), slots));
+}
+
+static moments moments_of(const void *v, fastrnn_size r, fastrnn_size units, int gates, double epsilon) {
+    const fastrnn_size n = units * gates;
+    double sum = 0, squares = 0;
+    for (fastrnn_size i = 0; i < n; i++) sum += in_row(v, r, units, gates, i);
+    for (fastrnn_size i = 0; i < n; i++) {
+        const double away = in_row(v, r, units, gates, i) - sum / (double)n;
+        squares += away * away;
+    }
+    return (moments){sum / (double)n, 1 / sqrt(squares / (double)n + epsilon)};
+}
+
+/* Rows in block order with random values, and something else past the last unit. */
+static void *random_blocks(fastrnn_size rows, fastrnn_size units, int gates, double padding) {
+    void *p = random_array(rows * gates * padded(units));
+    for (fastrnn_size r = 0; r < rows; r++)
+        for (fastrnn_size unit = units; unit < padded(units); unit++)
+            for (int gate = 0; gate < gates; gate++)
+                set(p, r * gates * padded(units) + in_blocks(unit, gate, gates), padding);
+    return p;
+}
+
+enum { OF_NOTHING, OF_A_ROW, OF_ITSELF }; /* what hat∘gain is added to */
+
+static void test_norm(fastrnn_size rows, fastrnn_size units, int gates, int slots, int added_to) {
+    const fastrnn_size wide = gates * padded(units), out_wide = slots * padded(units);
+    const double epsilon = 1e-3, bound = 64 * eps();
+    void *v = random_blocks(rows, units, gates, NAN), *hat = array(rows * wide), *scale = array(rows);
+    void *gain = random_blocks(1, units, gates, 0), *add = random_blocks(1, units, gates, 0);
+    void *before = array(rows * out_wide), *out;
+    for (fastrnn_size r = 0; added_to == OF_ITSELF && r < rows; r++)
+        for (fastrnn_size unit = 0; unit < padded(units); unit++)
+            for (int gate = 0; gate < gates; gate++)
+                set(before, r * out_wide + in_blocks(unit, gate, slots), uniform());
+    out = copy_of(before, rows * out_wide);
+    fastrnn_norm norm = {rows,
+                         units,
+                         gates,
+                         slots,
+                         added_to == OF_ITSELF,
+                         epsilon,
+                         v,
+                         hat,
+                         scale,
+                         gain,
+                         added_to == OF_A_ROW ? add : NULL,
+                         out};
+    kernel->norm(&norm);
+    int right = 1, zero = 1, beside = 1;
+    for (fastrnn_size r = 0; r < rows; r++) {
+        const moments m = moments_of(v, r, units, gates, epsilon);
+        right &= fabs(get(scale, r) - m.scale) <= bound * m.scale * (1 + m.scale);
+        for (fastrnn_size i = 0; i < units * gates; i++) {
+            const double normal = (in_row(v, r, units, gates, i) - m.mean) * m.scale;
+            double from = added_to == OF_A_ROW ? in_row(add, 0, units, gates, i) : 0;
+            if (added_to == OF_ITSELF) from = in_row(before, r, units, slots, i);
+            const double result = from + normal * in_row(gain, 0, units, gates, i);
+            right &= fabs(in_row(hat, r, units, gates, i) - normal) <= bound * (1 + fabs(normal)) * (1 + m.scale);
+            right &= fabs(in_row(out, r, units, slots, i) - result) <= bound * (2 + fabs(normal)) * (1 + m.scale);
+        }
+        for (fastrnn_size unit = 0; unit < padded(units); unit++)
+            for (int slot = 0; slot < slots; slot++) {
+                if (unit >= units && slot < gates) zero &= get(hat, r * wide + in_blocks(unit, slot, gates)) == 0;
+                if (slot >= gates) beside &= isnan(get(out, r * out_wide + in_blocks(unit, slot, slots)));
+            }
+    }
+    check(right, "norm", rows, units, gates);
+    check(zero, "norm leaves zeros past the last unit", rows, units, gates);
+    check(beside, "norm leaves the other slots alone", rows, units, slots);
+
+    void *again = copy_of(v, rows * wide);
+    free(out), out = copy_of(before, rows * out_wide);
+    norm.v = again, norm.hat = again, norm.out = out;
+    kernel->norm(&norm);
+    check(same(again, hat, rows * wide), "norm in place", rows, units, gates);
+    free(v), free(hat), free(scale), free(gain), free(add), free(before), free(out), free(again);
+}
+
+static void test_norm_back(fastrnn_size rows, fastrnn_size units, int gates) {
+    const fastrnn_size wide = gates * padded(units), stride = wide + 3 * kernel->width, n = units * gates;
+    const fastrnn_size extras = rows ? (rows - 1) * stride + wide : 0;
+    void *hat = random_blocks(rows, units, gates, 0), *gain = random_blocks(1, units, gates, 0);
+    void *d = random_blocks(rows, units, gates, 1), *scale = random_array(rows), *dv = array(rows * wide);
+    void *dgain = array(extras), *dadd = array(extras);
+    fastrnn_norm_back back = {rows, units, gates, hat, scale, gain, d, dv, dgain, dadd, stride};
+    kernel->norm_back(&back);
+    int right = 1, zero = 1, beside = 1;
+    for (fastrnn_size r = 0; r < rows; r++) {
+        double mean = 0, along = 0;
+        for (fastrnn_size i = 0; i < n; i++) {
+            const double e = in_row(d, r, units, gates, i) * in_row(gain, 0, units, gates, i);
+            mean += e / (double)n, along += e * in_row(hat, r, units, gates, i) / (double)n;
+        }
+        for (fastrnn_size i = 0; i < n; i++) {
+            const double di = in_row(d, r, units, gates, i), hat_i = in_row(hat, r, units, gates, i);
+            const double e = di * in_row(gain, 0, units, gates, i);
+            const fastrnn_size place = r * stride + in_blocks(i % units, (int)(i / units), gates);
+            const double expected = get(scale, r) * (e - mean - hat_i * along);
+            right &= fabs(in_row(dv, r, units, gates, i) - expected) <= 64 * eps();
+            right &= fabs(get(dgain, place) - di * hat_i) <= eps() && get(dadd, place) == di;
+        }
+        for (fastrnn_size unit = units; unit < padded(units); unit++)
+            for (int gate = 0; gate < gates; gate++) zero &= get(dv, r * wide + in_blocks(unit, gate, gates)) == 0;
+        for (fastrnn_size i = wide; r + 1 < rows && i < stride; i++)
+            beside &= isnan(get(dgain, r * stride + i)) && isnan(get(dadd, r * stride + i));
+    }
+    check(right, "norm_back", rows, units, gates);
+    check(zero, "norm_back leaves zeros past the last unit", rows, units, gates);
+    check(beside, "norm_back leaves the columns beside its own alone", rows, units, gates);
+    back.dv = d, back.dgain = back.dadd = NULL;
+    kernel->norm_back(&back);
+    check(same(d, dv, rows * wide), "norm_back in place, without gains", rows, units, gates);
+    free(hat), free(gain), free(d), free(scale), free(dv), free(dgain), free(dadd);
+}
+
+/* ---- value by value ---------------------------------------------------------------------------------------------- */
+
+static void test_values(fastrnn_size n) {
+    void *a = random_array(n), *m = random_array(n), *one = random_array(1), *y = random_array(n);
+    void *product = array(n), *sum = copy_of(y, n), *more = copy_of(y, n), *mixed = copy_of(y, n);
+    void *mixed_by_one = copy_of(y, n), *kept = array(n), *left = copy_of(y, n);
+    kernel->multiply(a, m, product, n);
+    kernel->multiply_add(a, m, more, n);
+    kernel->add(a, sum, n);
+    if (n) kernel->blend(a, m, 1, mixed, n), kernel->blend_back(m, 1, left, kept, n);
+    kernel->blend(a, one, 0, mixed_by_one, n);
+    int right = 1;
+    for (fastrnn_size i = 0; i < n; i++) {
+        const double ai = get(a, i), mi = get(m, i), yi = get(y, i), c = get(one, 0);
+        right &= fabs(get(product, i) - ai * mi) <= eps() && fabs(get(more, i) - (yi + ai * mi)) <= 3 * eps();
+        right &= fabs(get(sum, i) - (yi + ai)) <= 2 * eps();
+        right &= fabs(get(mixed, i) - (mi * ai + (1 - mi) * yi)) <= 8 * eps();
+        right &= fabs(get(mixed_by_one, i) - (c * ai + (1 - c) * yi)) <= 8 * eps();
+        right &= fabs(get(kept, i) - mi * yi) <= eps() && fabs(get(left, i) - (1 - mi) * yi) <= 4 * eps();
+    }
+    check(right, "multiply, multiply_add, add, blend, blend_back", n, 0, 0);
+
+    void *by_one = copy_of(y, n), *kept_by_one = array(n), *in_place = copy_of(a, n);
+    kernel->blend_back(one, 0, by_one, kept_by_one, n);
+    kernel->multiply(in_place, m, in_place, n);
+    right = same(in_place, product, n);
+    for (fastrnn_size i = 0; i < n; i++) {
+        const double yi = get(y, i), c = get(one, 0);
+        right &= fabs(get(kept_by_one, i) - c * yi) <= eps() && fabs(get(by_one, i) - (1 - c) * yi) <= 4 * eps();
+    }
+    check(right, "blend_back by a number, multiply in place", n, 0, 0);
+    void *all[] = {a, m, one, y, product, sum, more, left, kept, by_one, kept_by_one, in_place, mixed, mixed_by_one};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
 /* ---- activations ------------------------------------------------------------------------------------------------- */
 
-static double activated(int activation, double x) {
-    switch (activation) {
+static double clipped(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+
+static double activated(const fastrnn_activation *phi, double x) {
+    const double a = phi->alpha, b = phi->beta;
+    switch (phi->kind) {
     case FASTRNN_TANH: return tanh(x);
     case FASTRNN_SIGMOID: return 1 / (1 + exp(-x));
     case FASTRNN_RELU: return x < 0 ? 0 : x;
+    case FASTRNN_HARD_SIGMOID: return clipped(a * x + b, 0, 1);
+    case FASTRNN_HARD_TANH: return clipped(x, -1, 1);
+    case FASTRNN_SOFTSIGN: return isinf(x) ? copysign(1, x) : x / (1 + fabs(x));
+    case FASTRNN_SOFTPLUS: return (x < 0 ? 0 : x) + log1p(exp(-fabs(x)));
+    case FASTRNN_ELU: return x > 0 ? x : a * expm1(x);
+    case FASTRNN_SELU: return b * (x > 0 ? x : a * expm1(x));
+    case FASTRNN_LEAKY_RELU: return x > 0 ? x : a * x;
+    case FASTRNN_THRESHOLDED_RELU: return x <= a ? 0 : x;
+    case FASTRNN_GELU: return x == -INFINITY ? 0 : 0.5 * x * erfc(-x / sqrt(2));
+    case FASTRNN_SILU: return x == -INFINITY ? 0 : x / (1 + exp(-x));
+    case FASTRNN_EXPONENTIAL: return exp(x);
+    case FASTRNN_AFFINE: return a * x + b;
+    case FASTRNN_SCALED_TANH: return a * tanh(b * x);
     default: return x;
     }
 }
 
-static void test_activation(int activation, fastrnn_size n) {
+/* With constants of its own, or of the test's where it takes any. */
+static fastrnn_activation activation_of(int kind, int own) {
+    const fastrnn_activation_spec *spec = &fastrnn_activation_specs[kind];
+    fastrnn_activation phi = {kind, spec->needs_argument, spec->alpha, spec->beta};
+    if (!own && spec->constants > 0) phi.alpha = 0.75;
+    if (!own && spec->constants > 1) phi.beta = 0.375;
+    return phi;
+}
+
+static int has_kinks(int kind) {
+    switch (kind) {
+    case FASTRNN_RELU:
+    case FASTRNN_HARD_SIGMOID:
+    case FASTRNN_HARD_TANH:
+    case FASTRNN_ELU:
+    case FASTRNN_SELU:
+    case FASTRNN_LEAKY_RELU:
+    case FASTRNN_THRESHOLDED_RELU: return 1;
+    default: return 0;
+    }
+}
+
+static void test_activation(const fastrnn_activation *phi, fastrnn_size n) {
     static const double special[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1e30, -1e30, 1e-30, 104, -104, 22, 10, 700};
     const fastrnn_size count = sizeof special / sizeof *special;
+    const char *name = fastrnn_activation_specs[phi->kind].name;
     void *x = array(n), *y = array(n);
     for (fastrnn_size i = 0; i < n; i++) set(x, i, i % 3 ? special[i % count] : 8 * uniform());
-    kernel->activate(activation, x, y, n);
+    kernel->activate(phi, x, y, n);
     int right = 1;
     for (fastrnn_size i = 0; i < n; i++) {
-        const double exact = activated(activation, get(x, i)), value = get(y, i);
+        const double xi = get(x, i), value = get(y, i);
+        double exact = activated(phi, xi), bound = (4 + (phi->kind == FASTRNN_GELU ? fmin(xi * xi, 1e4) : 0)) * eps();
+        if (single && fabs(exact) > 0x1.fffffep127) exact = copysign(INFINITY, exact);
         if (isnan(exact)) right &= isnan(value);
         else if (isinf(exact)) right &= value == exact;
-        else right &= fabs(value - exact) <= 4 * eps() * fabs(exact) + (single ? 0x1p-148 : 0x1p-1022);
+        else {
+            double terms = fabs(exact); /* the sum of an affine map may cancel */
+            if (phi->kind == FASTRNN_AFFINE || phi->kind == FASTRNN_HARD_SIGMOID) terms = fabs(phi->alpha * xi) + 1;
+            right &= fabs(value - exact) <= bound * terms + (single ? 0x1p-148 : 0x1p-1022);
+        }
     }
-    check(right, fastrnn_activation_names[activation], n, 0, 0);
-    kernel->activate(activation, x, x, n);
-    check(same(x, y, n), "activate in place", activation, n, 0);
+    check(right, name, n, 0, 0);
+    kernel->activate(phi, x, x, n);
+    check(same(x, y, n), "activate in place", phi->kind, n, 0);
     free(x), free(y);
+}
+
+static void test_activation_back(const fastrnn_activation *phi, fastrnn_size n) {
+    const double h = 1e-6, bound = single ? 1e-5 : 1e-8, kinks[] = {-3, -1, 0, 0.75, 1, 3, -1.0, 5.0 / 3};
+    void *x = array(n), *kept = array(n), *dy = random_array(n), *dx = array(n);
+    for (fastrnn_size i = 0; i < n; i++) {
+        double value = 3.5 * uniform();
+        for (size_t k = 0; k < sizeof kinks / sizeof *kinks; k++)
+            if (fabs(value - kinks[k]) < 1e-3) value += 2e-3;
+        set(x, i, value);
+    }
+    kernel->activate(phi, x, kept, n);
+    kernel->activate_back(phi, phi->keeps_argument ? x : kept, dy, dx, n);
+    int right = 1;
+    for (fastrnn_size i = 0; i < n; i++) {
+        const double slope = (activated(phi, get(x, i) + h) - activated(phi, get(x, i) - h)) / (2 * h);
+        right &= fabs(get(dx, i) - get(dy, i) * slope) <= bound * (1 + fabs(slope));
+    }
+    check(right, "activate_back", phi->kind, n, phi->keeps_argument);
+    kernel->activate_back(phi, phi->keeps_argument ? x : kept, dy, dy, n);
+    check(same(dx, dy, n), "activate_back in place", phi->kind, n, 0);
+    free(x), free(kept), free(dy), free(dx);
+}
+
+static void test_activations(void) {
+    for (int kind = 0; kind < FASTRNN_ACTIVATIONS; kind++)
+        for (fastrnn_size n = 0; n <= 70; n++) {
+            fastrnn_activation phi = activation_of(kind, n % 2);
+            test_activation(&phi, n);
+            test_activation_back(&phi, n);
+            phi.keeps_argument = 1; /* as all do where arguments are clipped */
+            test_activation_back(&phi, n);
+        }
 }
 
 /* ---- steps of the cells ------------------------------------------------------------------------------------------ */
 
-/* All arrays of one step of a cell; a cell state that the cell has not is empty. */
+/* All arrays of one step of a cell; those that the cell has no use for are empty. */
 typedef struct {
-    int index, activation, recurrent;
+    int index, first; /* gates of the first product */
     const fastrnn_cell *cell;
+    const fastrnn_options *options;
     fastrnn_size rows, units, state, wide, kept; /* Hp, G*Hp, S*Hp */
+    fastrnn_size input_stride, unit_wide;
     void *inputs;                                /* (rows, G*H): x·w_x + b as a user would see it */
-    void *w_h, *packed, *packed_t, *b_h;         /* (H, G*H) and what the kernels want of it */
+    void *w_h, *packed, *packed_t;               /* (H, G*H) and what the kernels want of its first gates */
+    void *second_packed, *second_t, *b_h, *unit; /* the same of its last ones */
     void *h_prev, *c_prev;                       /* (rows, Hp), 0 past H */
-    void *gates, *products, *h, *c;
+    void *input;                                 /* (rows, input_stride) */
+    void *gates, *products, *second, *h, *c;
 } step;
 
-static void *random_states(fastrnn_size rows, fastrnn_size units) {
-    void *states = zeros(rows * padded(units));
-    for (fastrnn_size i = 0; i < rows * units; i++) set(states, i / units * padded(units) + i % units, uniform());
+static fastrnn_size when(int needed, fastrnn_size size) { return needed ? size : 0; }
+
+static void *random_rows(fastrnn_size rows, fastrnn_size columns, fastrnn_size stride) {
+    void *states = zeros(rows * stride);
+    for (fastrnn_size i = 0; i < rows * columns; i++) set(states, i / columns * stride + i % columns, uniform());
     return states;
 }
 
-static step new_step(int index, int activation, int recurrent, fastrnn_size rows, fastrnn_size units) {
+static void *random_states(fastrnn_size rows, fastrnn_size units) { return random_rows(rows, units, padded(units)); }
+
+static void pack_weights(step *s) {
+    const fastrnn_cell *cell = s->cell;
+    const fastrnn_size n = cell->gates * s->units, second = cell->second * s->state;
+    const int has_product = cell->recurrent == FASTRNN_PRODUCT;
+    s->w_h = random_array(when(has_product, s->units * n));
+    s->packed = array(when(has_product, s->units * s->first * s->state));
+    s->packed_t = array(when(has_product, s->first * s->state * s->state));
+    s->second_packed = array(s->units * second), s->second_t = array(second * s->state);
+    fastrnn_pack part = {s->units, s->units, n, s->first, s->w_h, s->packed};
+    if (has_product) kernel->pack(&part);
+    part.packed = s->packed_t;
+    if (has_product) kernel->pack_transposed(&part);
+    part.gates = cell->second, part.w = at(s->w_h, s->first * s->units), part.packed = s->second_packed;
+    if (cell->second) kernel->pack(&part);
+    part.packed = s->second_t;
+    if (cell->second) kernel->pack_transposed(&part);
+}
+
+static step new_step(int index, const fastrnn_options *options, int with_unit, fastrnn_size rows, fastrnn_size units) {
     const fastrnn_cell *cell = &fastrnn_cells[index];
     const fastrnn_size state = padded(units), n = cell->gates * units;
     step s = {.index = index,
-              .activation = activation,
-              .recurrent = recurrent,
+              .first = cell->gates - cell->second,
               .cell = cell,
+              .options = options,
               .rows = rows,
               .units = units,
               .state = state,
               .wide = cell->gates * state,
-              .kept = cell->slots * state};
-    const fastrnn_size apart = cell->additive ? 0 : 1, carried = cell->cell_state ? 1 : 0;
+              .kept = cell->slots * state,
+              .input_stride = state + (units % 2) * kernel->width,
+              .unit_wide = when(with_unit, cell->unit_parameters * state)};
+    const int apart = !cell->additive;
     s.inputs = random_array(rows * n);
-    s.w_h = random_array(units * n);
-    s.packed = array(units * s.wide), s.packed_t = array(s.wide * state);
-    kernel->pack(&(fastrnn_pack){units, units, cell->gates, s.w_h, s.packed});
-    kernel->pack_transposed(&(fastrnn_pack){units, units, cell->gates, s.w_h, s.packed_t});
-    void *b_h = random_array(n);
-    s.b_h = array(apart * s.wide);
+    pack_weights(&s);
+    void *b_h = cell->bias_rows == 2 ? random_array(n) : zeros(n);
+    s.b_h = array(when(apart, s.wide));
     if (apart) kernel->to_blocks(b_h, s.b_h, units, cell->gates, cell->gates);
     free(b_h);
-    s.h_prev = random_states(rows, units), s.c_prev = carried ? random_states(rows, units) : array(0);
-    s.gates = array(rows * s.kept), s.products = array(apart * rows * s.wide);
-    s.h = array(rows * state), s.c = array(carried * rows * state);
+    s.unit = s.unit_wide ? random_blocks(1, units, cell->unit_parameters, 0) : NULL;
+    s.h_prev = random_states(rows, units), s.c_prev = cell->cell_state ? random_states(rows, units) : array(0);
+    s.input = random_rows(rows, units, s.input_stride);
+    s.gates = array(rows * s.kept), s.products = array(when(apart, rows * s.wide));
+    s.second = array(when(cell->second, rows * state));
+    s.h = array(rows * state), s.c = array(when(cell->cell_state, rows * state));
     return s;
 }
 
 static void free_step(step *s) {
-    void *all[] = {s->inputs, s->w_h,   s->packed,   s->packed_t, s->b_h, s->h_prev,
-                   s->c_prev, s->gates, s->products, s->h,        s->c};
+    void *all[] = {s->inputs, s->w_h,    s->packed, s->packed_t, s->second_packed, s->second_t, s->b_h, s->unit,
+                   s->h_prev, s->c_prev, s->input,  s->gates,    s->products,      s->second,   s->h,   s->c};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -456,29 +763,35 @@ static void put_products(const step *s) {
     const int gates = s->cell->gates, slots = s->cell->slots;
     const fastrnn_size n = gates * s->units;
     void *row = array(n), *b_h = array(n);
-    if (!s->cell->additive) kernel->from_blocks(s->b_h, b_h, 1, s->units, gates);
+    if (!s->cell->additive) kernel->from_blocks(&(fastrnn_pack){1, s->units, n, gates, b_h, s->b_h});
     for (fastrnn_size r = 0; r < s->rows; r++) {
         const void *start = s->cell->additive ? at(s->inputs, r * n) : b_h;
-        kernel->product_row(at(s->h_prev, r * s->state), s->w_h, start, row, s->units, n);
+        kernel->product_row(at(s->input, r * s->input_stride), s->w_h, start, row, s->units, n);
         if (s->cell->additive) kernel->to_blocks(row, at(s->gates, r * s->kept), s->units, gates, slots);
         else kernel->to_blocks(row, at(s->products, r * s->wide), s->units, gates, gates);
     }
     free(row), free(b_h);
 }
 
-static fastrnn_forward forward_of(const step *s, const void *w_h) {
+static fastrnn_forward forward_of(const step *s) {
     return (fastrnn_forward){
         .rows = s->rows,
         .units = s->units,
         .first = 0,
         .last = s->state / kernel->width,
-        .activation = s->activation,
-        .recurrent_activation = s->recurrent,
+        .part = FASTRNN_WHOLE,
+        .options = s->options,
+        .unit = s->unit,
+        .input = s->input,
+        .depth = s->units,
+        .input_stride = s->input_stride,
         .h_prev = s->h_prev,
         .c_prev = s->c_prev,
-        .w_h = w_h,
+        .w_h = s->cell->recurrent == FASTRNN_PRODUCT ? s->packed : NULL,
+        .w_second = s->second_packed,
         .b_h = s->b_h,
         .products = s->products,
+        .second = s->second,
         .gates = s->gates,
         .h = s->h,
         .c = s->c,
@@ -486,7 +799,7 @@ static fastrnn_forward forward_of(const step *s, const void *w_h) {
 }
 
 static void run_forward(const step *s) {
-    const fastrnn_forward forward = forward_of(s, s->packed);
+    const fastrnn_forward forward = forward_of(s);
     put_inputs(s);
     kernel->forward[s->index](&forward);
 }
@@ -515,21 +828,45 @@ static double difference(step *s, const void *dh, const void *dc, void *values, 
 
 static int near(double value, double expected) { return fabs(value - expected) <= 1e-7 * (1 + fabs(expected)); }
 
+/* The same step again, with arrays of its own for its results. */
+static step again(const step *s) {
+    step other = *s;
+    other.gates = array(s->rows * s->kept), other.products = array(when(!s->cell->additive, s->rows * s->wide));
+    other.h = array(s->rows * s->state), other.c = array(when(s->cell->cell_state, s->rows * s->state));
+    return other;
+}
+
+static int same_results(const step *s, const step *other) {
+    const fastrnn_size states = s->rows * s->state;
+    return same(other->h, s->h, states) && same(other->c, s->c, when(s->cell->cell_state, states)) &&
+           same(other->gates, s->gates, s->rows * s->kept) &&
+           same(other->products, s->products, when(!s->cell->additive, s->rows * s->wide));
+}
+
+static void free_again(step *other) { free(other->h), free(other->c), free(other->gates), free(other->products); }
+
 /* The step with its product inside, as it has just run, and with the product made before. */
-static void test_forward_without_product(step *s) {
-    const fastrnn_size states = s->rows * s->state, carried = s->cell->cell_state ? states : 0;
-    void *h = array(states), *c = array(carried), *gates = array(s->rows * s->kept), *products = s->products;
-    step before = *s;
-    before.h = h, before.c = c, before.gates = gates;
-    before.products = s->cell->additive ? array(0) : array(s->rows * s->wide);
-    const fastrnn_forward forward = forward_of(&before, NULL);
+static void test_forward_without_product(const step *s) {
+    step before = again(s);
+    fastrnn_forward forward = forward_of(&before);
+    forward.w_h = NULL;
     put_inputs(&before);
     put_products(&before);
     kernel->forward[s->index](&forward);
-    check(same(h, s->h, states) && same(c, s->c, carried) && same(gates, s->gates, s->rows * s->kept) &&
-              same(before.products, products, s->cell->additive ? 0 : s->rows * s->wide),
-          "forward with its product inside or before", s->index, s->rows, s->units);
-    free(h), free(c), free(gates), free(before.products);
+    check(same_results(s, &before), "forward with its product inside or before", s->index, s->rows, s->units);
+
+    if (s->cell->cell_state) { /* in two parts, between which the cell state is seen as it is */
+        put_inputs(&before);
+        put_products(&before);
+        forward.part = FASTRNN_GATES_PART;
+        kernel->forward[s->index](&forward);
+        void *shown = copy_of(before.c, s->rows * s->state);
+        forward.part = FASTRNN_OUTPUT_PART, forward.shown = shown;
+        kernel->forward[s->index](&forward);
+        check(same_results(s, &before), "forward in two parts", s->index, s->rows, s->units);
+        free(shown);
+    }
+    free_again(&before);
 }
 
 /* A few panels of units at a time, where only these are there, into arrays of its own. */
@@ -545,19 +882,20 @@ static void test_forward_parts(const step *s) {
         for (fastrnn_size first = 0, last; first < blocks; first = last) {
             last = least(first + part_sizes[i] * panel, blocks);
             const fastrnn_size from = first * width, to = last * width;
-            step part = *s;
-            part.gates = part_of(whole.gates, rows, s->kept, from * slots, to * slots);
+            step part = again(s);
+            memcpy(part.gates, whole.gates, (size_t)(rows * s->kept) * size_of());
+            void *gates_of_part = part_of(whole.gates, rows, s->kept, from * slots, to * slots);
+            free(part.gates), part.gates = gates_of_part;
             part.c_prev = part_of(s->c_prev, has_c * rows, s->state, from, to);
-            part.products = array(apart * rows * s->wide);
-            part.h = array(rows * s->state), part.c = array(has_c * rows * s->state);
-            fastrnn_forward forward = forward_of(&part, s->packed);
+            fastrnn_forward forward = forward_of(&part);
             forward.first = first, forward.last = last;
             kernel->forward[s->index](&forward);
             good &= is_part_of(s->h, part.h, rows, s->state, from, to);
             good &= is_part_of(s->c, part.c, has_c * rows, s->state, from, to);
             good &= is_part_of(s->gates, part.gates, rows, s->kept, from * slots, to * slots);
             good &= is_part_of(s->products, part.products, apart * rows, s->wide, from * gates, to * gates);
-            free(part.gates), free(part.c_prev), free(part.products), free(part.h), free(part.c);
+            free(part.c_prev);
+            free_again(&part);
         }
     check(good, "parts of a step forward", s->index, rows, s->units);
     free(whole.gates);
@@ -565,17 +903,30 @@ static void test_forward_parts(const step *s) {
 
 /* The arrays of the gates' part of a step backward; additive cells have one for both dgx and dgh. */
 typedef struct {
-    void *dh, *dc, *dgx, *dgh;
+    void *dh, *dc, *dinput, *dgx, *dgh, *dsecond, *second, *dunit, *zeros;
 } gradients;
+
+/* Rows of dunit are longer than what is used of them. */
+static fastrnn_size dunit_stride(const step *s) { return s->unit_wide + kernel->width; }
 
 static gradients new_gradients(const step *s, void *dh, void *dc) {
     void *dgx = array(s->rows * s->wide);
-    return (gradients){dh, dc, dgx, s->cell->additive ? dgx : array(s->rows * s->wide)};
+    const fastrnn_size second = s->rows * s->cell->second * s->state;
+    return (gradients){dh,
+                       dc,
+                       zeros(s->rows * s->state),
+                       dgx,
+                       s->cell->additive ? dgx : array(s->rows * s->first * s->state),
+                       array(second),
+                       array(second),
+                       array(when(s->unit_wide > 0, (s->rows - 1) * dunit_stride(s) + s->unit_wide)),
+                       zeros(s->state)};
 }
 
 static void free_gradients(gradients *g) {
     if (g->dgh != g->dgx) free(g->dgh);
-    free(g->dh), free(g->dc), free(g->dgx);
+    void *all[] = {g->dh, g->dc, g->dinput, g->dgx, g->dsecond, g->second, g->dunit, g->zeros};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
 static fastrnn_backward backward_of(const step *s, const gradients *g) {
@@ -584,16 +935,60 @@ static fastrnn_backward backward_of(const step *s, const gradients *g) {
         .units = s->units,
         .first = 0,
         .last = s->state / kernel->width,
-        .activation = s->activation,
-        .recurrent_activation = s->recurrent,
+        .part = FASTRNN_WHOLE,
+        .options = s->options,
+        .unit = s->unit,
         .gates = s->gates,
+        .input = s->input,
+        .input_stride = s->input_stride,
         .h_prev = s->h_prev,
         .c_prev = s->c_prev,
+        .w_second = s->second_t,
+        .zeros = g->zeros,
         .dh = g->dh,
         .dc = g->dc,
+        .dinput = g->dinput,
         .dgx = g->dgx,
         .dgh = g->dgh,
+        .dsecond = g->dsecond,
+        .second = g->second,
+        .dunit = g->dunit,
+        .dunit_stride = dunit_stride(s),
     };
+}
+
+/* But for the sign of zero. */
+static int same_values(const void *a, const void *b, fastrnn_size n) {
+    for (fastrnn_size i = 0; i < n; i++)
+        if (get(a, i) != get(b, i) && !(isnan(get(a, i)) && isnan(get(b, i)))) return 0;
+    return 1;
+}
+
+static int same_gradients(const step *s, const gradients *g, const gradients *other) {
+    const fastrnn_size states = s->rows * s->state, second = s->rows * s->cell->second * s->state;
+    return same_values(g->dh, other->dh, states) && same_values(g->dc, other->dc, when(s->cell->cell_state, states)) &&
+           same_values(g->dinput, other->dinput, states) && same_values(g->dgx, other->dgx, s->rows * s->wide) &&
+           same_values(g->dgh, other->dgh, s->rows * s->first * s->state) &&
+           same_values(g->dsecond, other->dsecond, second) && same_values(g->second, other->second, second) &&
+           same_values(g->dunit, other->dunit, when(s->unit_wide > 0, (s->rows - 1) * dunit_stride(s) + s->unit_wide));
+}
+
+/* With zeros for the gradient by the gates; in two parts, between which the gradient by the cell state goes through. */
+static void test_backward_again(const step *s, const void *dh, const void *dc, const gradients *g) {
+    const fastrnn_size states = s->rows * s->state, carried = when(s->cell->cell_state, states);
+    for (int parts = 0; parts <= (s->cell->cell_state && !s->cell->second); parts++) {
+        gradients other = new_gradients(s, copy_of(dh, states), copy_of(dc, carried));
+        fastrnn_backward backward = backward_of(s, &other);
+        void *dgates = zeros(s->rows * s->wide), *dshown = array(carried);
+        backward.dgates = dgates;
+        if (parts) backward.dshown = dshown, backward.part = FASTRNN_OUTPUT_PART;
+        kernel->backward[s->index](&backward);
+        if (parts) backward.part = FASTRNN_GATES_PART, kernel->backward[s->index](&backward);
+        check(same_gradients(s, g, &other), "backward in parts or with gates' gradients of 0", s->index, s->rows,
+              parts);
+        free(dgates), free(dshown);
+        free_gradients(&other);
+    }
 }
 
 /* A few blocks of units at a time, where only these are there; `whole` is what dh and dc gave. */
@@ -610,6 +1005,7 @@ static void test_backward_parts(const step *s, const void *dh, const void *dc, c
             part.gates = part_of(s->gates, rows, s->kept, from * slots, to * slots);
             part.h_prev = part_of(s->h_prev, rows, s->state, from, to);
             part.c_prev = part_of(s->c_prev, c_rows, s->state, from, to);
+            part.input = part_of(s->input, rows, s->input_stride, from, to);
             gradients g =
                 new_gradients(s, part_of(dh, rows, s->state, from, to), part_of(dc, c_rows, s->state, from, to));
             fastrnn_backward backward = backward_of(&part, &g);
@@ -619,50 +1015,65 @@ static void test_backward_parts(const step *s, const void *dh, const void *dc, c
             good &= is_part_of(whole->dc, g.dc, c_rows, s->state, from, to);
             good &= is_part_of(whole->dgx, g.dgx, rows, s->wide, from * gates, to * gates);
             good &= is_part_of(whole->dgh, g.dgh, rows, s->wide, from * gates, to * gates);
-            free(part.gates), free(part.h_prev), free(part.c_prev);
+            free(part.gates), free(part.h_prev), free(part.c_prev), free(part.input);
             free_gradients(&g);
         }
     check(good, "parts of a step backward", s->index, rows, s->units);
 }
 
+static void set_past_the_end(void *p, fastrnn_size rows, fastrnn_size units, fastrnn_size stride) {
+    for (fastrnn_size r = 0; r < rows; r++)
+        for (fastrnn_size unit = units; unit < stride; unit++) set(p, r * stride + unit, NAN);
+}
+
+static int clean_past_the_end(const step *s, const void *dirty, const void *clean, int gates) {
+    int good = 1;
+    for (fastrnn_size r = 0; r < s->rows; r++)
+        for (fastrnn_size unit = 0; unit < s->state; unit++)
+            for (int gate = 0; gate < gates; gate++) {
+                const fastrnn_size i = r * gates * s->state + in_blocks(unit, gate, gates);
+                good &= get(dirty, i) == (unit < s->units ? get(clean, i) : 0);
+            }
+    return good;
+}
+
 /* The same with NaN past the last unit, as an infinite input makes it: none of it comes into the gates' gradients. */
 static void test_backward_padding(const step *s, const void *dh, const void *dc, const gradients *clean) {
-    const fastrnn_size states = s->rows * s->state, carried = s->cell->cell_state ? states : 0;
+    const fastrnn_size states = s->rows * s->state, carried = when(s->cell->cell_state, states);
     step dirty = *s;
     dirty.gates = copy_of(s->gates, s->rows * s->kept);
     dirty.h_prev = copy_of(s->h_prev, states), dirty.c_prev = copy_of(s->c_prev, carried);
     gradients g = new_gradients(s, copy_of(dh, states), copy_of(dc, carried));
     for (fastrnn_size r = 0; r < s->rows; r++)
-        for (fastrnn_size unit = s->units; unit < s->state; unit++) {
+        for (fastrnn_size unit = s->units; unit < s->state; unit++)
             for (int slot = 0; slot < s->cell->slots; slot++)
                 set(dirty.gates, r * s->kept + in_blocks(unit, slot, s->cell->slots), NAN);
-            set(dirty.h_prev, r * s->state + unit, NAN), set(g.dh, r * s->state + unit, NAN);
-            if (carried) set(dirty.c_prev, r * s->state + unit, NAN), set(g.dc, r * s->state + unit, NAN);
-        }
+    set_past_the_end(dirty.h_prev, s->rows, s->units, s->state), set_past_the_end(g.dh, s->rows, s->units, s->state);
+    if (carried)
+        set_past_the_end(dirty.c_prev, s->rows, s->units, s->state),
+            set_past_the_end(g.dc, s->rows, s->units, s->state);
     const fastrnn_backward backward = backward_of(&dirty, &g);
     kernel->backward[s->index](&backward);
-    int good = 1;
-    for (fastrnn_size r = 0; r < s->rows; r++)
-        for (fastrnn_size unit = 0; unit < s->state; unit++)
-            for (int gate = 0; gate < s->cell->gates; gate++) {
-                const fastrnn_size i = r * s->wide + in_blocks(unit, gate, s->cell->gates);
-                good &= get(g.dgx, i) == (unit < s->units ? get(clean->dgx, i) : 0);
-                good &= get(g.dgh, i) == (unit < s->units ? get(clean->dgh, i) : 0);
-            }
+    int good = clean_past_the_end(s, g.dgx, clean->dgx, s->cell->gates);
+    good &= clean_past_the_end(s, g.dgh, clean->dgh, s->first);
+    good &= clean_past_the_end(s, g.dsecond, clean->dsecond, s->cell->second);
     check(good, "gates' gradients past the last unit are 0", s->index, s->rows, s->units);
     free(dirty.gates), free(dirty.h_prev), free(dirty.c_prev);
     free_gradients(&g);
 }
 
-/* The gradients of the loss by h_prev, c_prev and the inputs against differences. */
+/* The gradients of the loss by all that enters the step against differences; dinput is complete. */
 static void test_gradients(step *s, const void *dh, const void *dc, const gradients *g) {
     int right = 1;
     for (fastrnn_size i = 0; i < s->rows * s->state; i++)
         if (i % s->state < s->units) {
+            const fastrnn_size of_input = i / s->state * s->input_stride + i % s->state;
             right &= near(get(g->dh, i), difference(s, dh, dc, s->h_prev, i));
+            if (s->cell->recurrent != FASTRNN_NOTHING)
+                right &= near(get(g->dinput, i), difference(s, dh, dc, s->input, of_input));
             if (s->cell->cell_state) right &= near(get(g->dc, i), difference(s, dh, dc, s->c_prev, i));
         }
-    check(right, "dh, dc by differences", s->index, s->rows, s->units);
+    check(right, "dh, dinput, dc by differences", s->index, s->rows, s->units);
     right = 1;
     const fastrnn_size n = s->cell->gates * s->units;
     for (fastrnn_size i = 0; i < s->rows * n; i++) {
@@ -670,39 +1081,99 @@ static void test_gradients(step *s, const void *dh, const void *dc, const gradie
         right &= near(get(g->dgx, place), difference(s, dh, dc, s->inputs, i));
     }
     check(right, "dgx by differences", s->index, s->rows, s->units);
+    right = 1;
+    for (fastrnn_size i = 0; i < s->unit_wide; i++) {
+        const fastrnn_size unit = i / (s->cell->unit_parameters * kernel->width) * kernel->width + i % kernel->width;
+        double sum = 0;
+        for (fastrnn_size r = 0; r < s->rows; r++) sum += get(g->dunit, r * dunit_stride(s) + i);
+        if (unit < s->units) right &= near(sum, difference(s, dh, dc, s->unit, i));
+    }
+    check(right, "dunit by differences", s->index, s->rows, s->units);
 }
 
-static void test_step(int index, int activation, int recurrent, fastrnn_size rows, fastrnn_size units) {
-    step s = new_step(index, activation, recurrent, rows, units);
-    const fastrnn_size states = rows * s.state, carried = s.cell->cell_state ? states : 0;
+static int is_finite(const void *p, fastrnn_size n) {
+    for (fastrnn_size i = 0; i < n; i++)
+        if (!isfinite(get(p, i))) return 0;
+    return 1;
+}
+
+/* What the backward step wants of its input: a copy that is also the gradient by the state before, as without masks. */
+static void test_backward_in_one(const step *s, const void *dh, const void *dc, const gradients *g) {
+    const fastrnn_size states = s->rows * s->state, carried = when(s->cell->cell_state, states);
+    gradients one = new_gradients(s, copy_of(dh, states), copy_of(dc, carried));
+    fastrnn_backward backward = backward_of(s, &one);
+    backward.dinput = one.dh;
+    kernel->backward[s->index](&backward);
+    int right = same(g->dgx, one.dgx, s->rows * s->wide);
+    for (fastrnn_size i = 0; i < states; i++)
+        right &= fabs(get(one.dh, i) - (get(g->dh, i) + get(g->dinput, i))) <= 8 * eps() * (1 + fabs(get(one.dh, i)));
+    check(right, "dinput and dh in one array", s->index, s->rows, s->units);
+    free_gradients(&one);
+}
+
+static void test_step(int index, const fastrnn_options *options, int with_unit, fastrnn_size rows, fastrnn_size units) {
+    step s = new_step(index, options, with_unit, rows, units);
+    const fastrnn_size states = rows * s.state, carried = when(s.cell->cell_state, states);
+    const int has_product = s.cell->recurrent == FASTRNN_PRODUCT;
     run_forward(&s);
-    test_forward_without_product(&s);
-    test_forward_parts(&s);
+    if (has_product && !s.cell->second) test_forward_without_product(&s);
+    if (!s.cell->second) test_forward_parts(&s);
 
     void *dh = random_states(rows, units), *dc = carried ? random_states(rows, units) : array(0);
     gradients g = new_gradients(&s, copy_of(dh, states), copy_of(dc, carried));
     const fastrnn_backward backward = backward_of(&s, &g);
     kernel->backward[index](&backward);
-    test_backward_parts(&s, dh, dc, &g);
+    test_backward_again(&s, dh, dc, &g);
+    test_backward_in_one(&s, dh, dc, &g);
+    if (!s.cell->second) test_backward_parts(&s, dh, dc, &g);
     test_backward_padding(&s, dh, dc, &g);
 
-    /* dh_prev (rows, Hp) = direct part + dgh (rows, G*Hp) · w_hᵀ (G*Hp, Hp) */
-    fastrnn_product product = product_of(rows, s.wide, s.state, 1, g.dgh, s.packed_t, g.dh, g.dh);
+    /* dinput (rows, Hp) += dgh (rows, first*Hp) · w_hᵀ (first*Hp, Hp) */
+    fastrnn_product product = product_of(rows, s.first * s.state, s.state, 1, g.dgh, s.packed_t, g.dinput, g.dinput);
     product.start_stride = s.state;
-    kernel->product(&product);
-    int finite = 1, padding = 1;
-    for (fastrnn_size i = 0; i < states; i++) {
-        finite &= isfinite(get(g.dh, i)) && (!carried || isfinite(get(g.dc, i)));
-        if (i % s.state >= units) padding &= get(g.dh, i) == 0;
-    }
-    for (fastrnn_size i = 0; i < rows * s.wide; i++) finite &= isfinite(get(g.dgx, i)) && isfinite(get(g.dgh, i));
-    check(finite, "backward leaves nothing unwritten", index, rows, units);
+    if (has_product) kernel->product(&product);
+    int padding = 1;
+    for (fastrnn_size i = 0; i < states; i++)
+        if (i % s.state >= units) padding &= get(g.dh, i) == 0 && get(g.dinput, i) == 0;
+    check(is_finite(g.dh, states) && is_finite(g.dc, carried) && is_finite(g.dinput, states) &&
+              is_finite(g.dgx, rows * s.wide) && is_finite(g.dgh, rows * s.first * s.state),
+          "backward leaves nothing unwritten", index, rows, units);
     check(padding, "dh past the last unit stays 0", index, rows, units);
-    if (!single && activation != FASTRNN_RELU && recurrent != FASTRNN_RELU) /* no kinks */
+    if (!single && rows * units < 70 && !options->clip && !options->cell_clip && !has_kinks(options->activation.kind) &&
+        !has_kinks(options->recurrent.kind) && !has_kinks(options->output.kind))
         test_gradients(&s, dh, dc, &g);
     free(dh), free(dc);
     free_gradients(&g);
     free_step(&s);
+}
+
+/* The usual options, and others in turn. */
+static fastrnn_options options_of(int turn) {
+    fastrnn_options o = {
+        activation_of(FASTRNN_TANH, 1), activation_of(FASTRNN_SIGMOID, 1), activation_of(FASTRNN_TANH, 1), 0, 0, 0};
+    if (!turn) return o;
+    o.activation = activation_of(turn % FASTRNN_ACTIVATIONS, turn % 2);
+    o.recurrent = activation_of(turn * 5 % FASTRNN_ACTIVATIONS, turn % 2);
+    o.output = activation_of(turn * 7 % FASTRNN_ACTIVATIONS, turn % 2);
+    o.coupled = turn % 3 == 0;
+    o.clip = turn % 4 == 1 ? 0.7 : 0, o.cell_clip = turn % 5 == 2 ? 0.6 : 0;
+    if (o.clip > 0) o.activation.keeps_argument = o.recurrent.keeps_argument = 1;
+    return o;
+}
+
+static void test_cells(const fastrnn_size *units, int sizes) {
+    int turn = 1;
+    for (int index = 0; index < fastrnn_cell_count; index++) {
+        const fastrnn_cell *cell = &fastrnn_cells[index];
+        const int needs_unit = cell->recurrent == FASTRNN_ELEMENTWISE;
+        for (int i = 0; i < sizes; i++)
+            for (fastrnn_size rows = 1; rows <= 7; rows += 3)
+                for (int with_unit = needs_unit; with_unit <= (cell->unit_parameters > 0); with_unit++) {
+                    const fastrnn_options usual = options_of(0), others = options_of(turn++);
+                    test_step(index, &usual, with_unit, rows, units[i]);
+                    test_step(index, &others, with_unit, rows, units[i]);
+                }
+    }
 }
 
 /* ---- everything -------------------------------------------------------------------------------------------------- */
@@ -723,6 +1194,9 @@ static void test_type(void) {
                 test_transposed_product(rows, 1 + (rows * 7) % 19, units, gates);
             }
             test_product(2, 0, units, gates, gates);
+            for (int added_to = OF_NOTHING; added_to <= OF_ITSELF; added_to++)
+                test_norm(1 + i % 4, units, gates, gates + added_to % 2, added_to);
+            test_norm_back(i % 5, units, gates);
         }
         for (fastrnn_size rows = 0; rows <= 5; rows++)
             for (fastrnn_size shift = -1; shift <= 1; shift++) {
@@ -736,14 +1210,9 @@ static void test_type(void) {
         for (size_t j = 0; j < sizeof many_rows / sizeof *many_rows; j++)
             test_sums_over_rows(many_rows[j], units, 1 + (units + many_rows[j]) % 7);
     }
-    for (int activation = 0; activation < FASTRNN_ACTIVATIONS; activation++)
-        for (fastrnn_size n = 0; n <= 70; n++) test_activation(activation, n);
-    for (int cell = 0; cell < fastrnn_cell_count; cell++)
-        for (int i = 0; i < SIZES - 1; i++)
-            for (fastrnn_size rows = 1; rows <= 7; rows += 2) {
-                test_step(cell, FASTRNN_TANH, FASTRNN_SIGMOID, rows, sizes[i]);
-                test_step(cell, (int)(rows / 2) % FASTRNN_ACTIVATIONS, i % FASTRNN_ACTIVATIONS, rows, sizes[i]);
-            }
+    for (fastrnn_size n = 0; n <= 70; n++) test_values(n);
+    test_activations();
+    test_cells(sizes, SIZES - 1);
 }
 
 int main(void) {

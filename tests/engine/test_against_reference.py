@@ -1,5 +1,7 @@
-"""The engine without options against the reference: every cell x type x instruction set over the shapes (test_options.py
-has the options)."""
+"""The engine without options against the reference: every cell x type x instruction set over the shapes.
+
+test_options.py has the options.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NEEDED = re.compile(r"^memory: expected at least (\d+) bytes for this sequence, 
 
 
 def steps_of(cell: Cell, dtype: str, chunks: int, batch: int = BATCH) -> int:
-    """Steps of a sequence that the backward pass cuts into that many chunks at least (`backward_rows` in _engine.pyx)."""
+    """Steps of a sequence that the backward pass cuts into at least that many chunks (its `backward_rows`)."""
     row = cell.gates * HIDDEN * np.dtype(dtype).itemsize
     return -(-chunks * max((512 << 10) // row, 256) // batch)
 

@@ -16,6 +16,7 @@ from fastrnn.layers import (
     AdditiveAttention,
     BatchNormalization,
     Bidirectional,
+    Conv1D,
     Dense,
     Dropout,
     Embedding,
@@ -24,6 +25,7 @@ from fastrnn.layers import (
 from fastrnn.training import SGD, Adam, EncoderDecoder, Sequential, schedules
 from fastrnn.training.decoding import Generated, closed_loop
 from fastrnn.training.losses import SparseCategoricalCrossentropy
+from fastrnn.training.model import Model
 
 from ..helpers import assert_close, central_difference
 
@@ -443,6 +445,28 @@ def test_loss_and_metrics_leave_out_what_is_past_the_ends(rng: np.random.Generat
     assert model.evaluate(x, y, **options)[0] < before[0]  # type: ignore[index]
 
 
+def test_a_batch_in_which_nothing_counts_changes_nothing(rng: np.random.Generator) -> None:
+    """No more than it does to any other model; momentum alone would move the weights."""
+    encoder = [GRU(4, **SEQUENCES), BatchNormalization(**D), GRU(4, **D)]
+    model = randomised(EncoderDecoder(encoder, GRU(4, **SEQUENCES), Dense(K, **D), teacher_forcing=0.5, seed=0), rng)
+    model.compile(SGD(0.1, momentum=0.9), metrics=["mae"])
+    x, y, _ = data(model, rng, ragged=False)
+    model.fit(x, y, verbose=0)
+    before, iterations = model.get_weights(), model.optimizer.iterations
+    history = model.fit(x, y, target_lengths=[0, 0, 0], epochs=2, record_gradient_norms=True, verbose=0).history
+    assert history["gradient_norm"] == [0.0, 0.0] and np.isnan(history["mae"]).all()
+    model.train_on_batch(x, y, sample_weight=np.zeros(B, bool))
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    assert model.optimizer.iterations == iterations
+
+
+def test_it_is_a_model_and_no_sequential() -> None:
+    model = MODELS["values"]()
+    assert isinstance(model, Model) and not isinstance(model, Sequential) and isinstance(Sequential(), Model)
+    assert not hasattr(model, "add")
+
+
 # ---- files, copies, tables -------------------------------------------------------------------------------------------
 
 
@@ -490,8 +514,17 @@ GIVER, TAKER = GRU(4), GRU(4, return_sequences=True)
         (([], TAKER, Dense(2)), "encoder: expected at least one layer, got none"),
         ((GIVER, [3], Dense(2)), "decoder: layer: expected a Layer, got int"),
         ((GIVER, Dense(4), Dense(2)), "decoder: expected at least one recurrent layer"),
-        ((GIVER, GRU(4), Dense(2)), r"decoder\[0\]: expected a layer that runs step by step"),
-        ((GIVER, GRU(4, return_sequences=True, go_backwards=True), Dense(2)), "runs step by step"),
+        ((GIVER, GRU(4), Dense(2)), r"decoder\[0\]: .* gives one output for all steps"),
+        (
+            (GIVER, GRU(4, return_sequences=True, go_backwards=True), Dense(2)),
+            "but .* runs from the last step to the first",
+        ),
+        ((GIVER, GRU(4, return_sequences=True, stateful=True), Dense(2)), r"runs step by step, but GRU.* is stateful"),
+        (
+            (GIVER, [TAKER, Sequential([GRU(4, return_sequences=True)])], Dense(2)),
+            r"decoder\[1\]: .* has a recurrent layer inside",
+        ),
+        ((GIVER, [TAKER, Conv1D(4, 2, padding="causal")], Dense(2)), "looks at several steps at a time"),
         ((GIVER, Bidirectional(GRU(2, return_sequences=True)), Dense(2)), "runs step by step"),
         ((GIVER, LSTM(4, return_sequences=True), Dense(2)), r"ends in states of the sizes \(4,\), LSTM\(4"),
         ((LSTM(4), LSTM(5, return_sequences=True), Dense(2)), r"sizes \(4, 4\), LSTM\(5, return_sequences=True\) of"),

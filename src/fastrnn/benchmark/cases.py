@@ -12,7 +12,7 @@ from .. import _engine, reference
 
 Array = np.ndarray
 
-CELLS = tuple(_engine.CELLS)
+CELLS = ("rnn", "lstm", "gru")  # those that the peers have
 MODES = ("forward", "forward+backward", "step")
 DTYPES = ("float32", "float64")
 CHECKED_STEPS = 3  # the first from a state of zero, those after it need w_h too
@@ -101,7 +101,7 @@ class Case:
             **{f"{state}0": rng.normal(size=(batch, hidden)) * (self.mode != "step") for state in self.states},
             "w_x": rng.uniform(-1, 1, (inputs, width)) / np.sqrt(hidden),
             "w_h": rng.uniform(-1, 1, (hidden, width)) / np.sqrt(hidden),
-            "b": rng.uniform(-1, 1, (width,) if spec["additive"] else (2, width)) / np.sqrt(hidden),
+            "b": rng.uniform(-1, 1, (width,) if spec["bias_rows"] == 1 else (2, width)) / np.sqrt(hidden),
         }
         return {name: array.astype(self.dtype) for name, array in arrays.items()}
 

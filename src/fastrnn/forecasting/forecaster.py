@@ -118,7 +118,7 @@ class Forecaster(BaseForecaster):
 
     Attributes
     ----------
-    model_ : fastrnn.training.Sequential
+    model_ : fastrnn.training.Sequential or EncoderDecoder
         The trained network; `save` writes it with all that belongs to it.
     transform_ : str
         The transform in use.

@@ -9,9 +9,10 @@ import numpy as np
 
 from fastrnn.layers.base import Layer, Shape, prefixed
 from fastrnn.layers.bidirectional import Bidirectional
-from fastrnn.layers.containers import Container, Stack
+from fastrnn.layers.containers import Stack
 from fastrnn.layers.steps import Steps
 from fastrnn.layers.through_time import Recurrent
+from fastrnn.training.truncated import reason_against_steps, recurrent_layers
 
 __all__ = ["Chain", "ChainCache", "States", "check_handover", "handed_back", "handed_over"]
 
@@ -113,11 +114,9 @@ def _state_sizes(layer: Recurrent | Bidirectional) -> tuple[int, ...]:
 def check_handover(encoder: Chain, decoder: Chain) -> None:
     """Refuse a decoder that does not go step by step, and an encoder whose final states do not fit it."""
     for i, layer in enumerate(decoder.layers):
-        if not _goes_step_by_step(layer):
-            raise ValueError(
-                f"decoder[{i}]: expected a layer that runs step by step (a recurrent one with return_sequences=True, "
-                f"forwards and not stateful), got {layer!r}"
-            )
+        reason = reason_against_steps(layer) or _reason_against_handover(layer)
+        if reason is not None:
+            raise ValueError(f"decoder[{i}]: expected a layer that runs step by step, but {reason}")
     readers, writers = encoder.recurrent, decoder.recurrent
     if not writers:
         raise ValueError("decoder: expected at least one recurrent layer")
@@ -134,13 +133,11 @@ def check_handover(encoder: Chain, decoder: Chain) -> None:
             )
 
 
-def _goes_step_by_step(layer: Layer) -> bool:
-    """Whether running a layer over many steps is the same as running it step by step with its state handed on."""
+def _reason_against_handover(layer: Layer) -> str | None:
+    """Why the states of a layer that goes from step to step cannot be given and taken; None if they can."""
     if isinstance(layer, Recurrent):
-        return layer.return_sequences and not layer.go_backwards and not layer.stateful
-    if isinstance(layer, Container):
-        return all(_goes_step_by_step(part) and not _has_state(part) for part in layer.parts().values())
-    return layer.takes_holes and not _has_state(layer)
+        return f"{layer!r} is stateful" if layer.stateful else None
+    return f"{layer!r} has a recurrent layer inside, whose state is not handed on" if recurrent_layers(layer) else None
 
 
 def handed_over(given: States, takers: Sequence[Recurrent | Bidirectional]) -> States:

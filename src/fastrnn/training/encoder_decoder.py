@@ -331,10 +331,6 @@ class EncoderDecoder(Model[Pairs]):
         )
         return dx, {name: g for part, own in grads.items() for name, g in prefixed(part, own).items()}, None
 
-    def parameter_gradients(self, dout: Any, caches: EncoderDecoderCache) -> dict[str, np.ndarray]:
-        """The gradients by all parameters."""
-        return self.backward(dout, caches)[1]
-
     def infer(self, x: Any, *args: Any, **options: Any) -> np.ndarray:
         """Refused: an output takes targets, or is written step by step."""
         raise TypeError("EncoderDecoder has no output of x alone: call model(x, y), or generate(x, steps)")
@@ -484,6 +480,10 @@ class EncoderDecoder(Model[Pairs]):
         Returns
         -------
         History
+
+        Notes
+        -----
+        A batch in which no entry counts changes nothing.
         """
         closed = _check.boolean("closed_loop_validation", closed_loop_validation)
         self._require_compiled(to_train=True)

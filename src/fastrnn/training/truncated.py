@@ -19,7 +19,7 @@ from fastrnn.layers.through_time import Recurrent
 from fastrnn.layers.wrappers import TimeDistributed
 from fastrnn.training.samples import Samples
 
-__all__ = ["carried_states", "recurrent_layers", "require_windows", "windows"]
+__all__ = ["carried_states", "reason_against_steps", "recurrent_layers", "require_windows", "windows"]
 
 
 def recurrent_layers(layer: Layer) -> list[Recurrent]:
@@ -70,7 +70,7 @@ def require_windows(model: Layer, samples: Samples) -> None:
     ValueError
         Naming the first layer that does not go from step to step, or y.
     """
-    reason = _reason_against(model)
+    reason = reason_against_steps(model)
     if reason is not None:
         raise ValueError(f"tbptt: expected layers that go from step to step, but {reason}")
     time = samples.x.shape[1]
@@ -80,8 +80,8 @@ def require_windows(model: Layer, samples: Samples) -> None:
         )
 
 
-def _reason_against(layer: Layer) -> str | None:
-    """Why a layer's output on windows, one after the other, is not its output on the whole; None if it is."""
+def reason_against_steps(layer: Layer) -> str | None:
+    """Why a layer's output on windows, its states carried on, is not its output on the whole; None if it is."""
     if isinstance(layer, Bidirectional):
         return f"{layer!r} also runs from the last step to the first"
     if isinstance(layer, Recurrent):
@@ -89,7 +89,7 @@ def _reason_against(layer: Layer) -> str | None:
             return f"{layer!r} runs from the last step to the first"
         return None if layer.return_sequences else f"{layer!r} gives one output for all steps (return_sequences=False)"
     if isinstance(layer, Container):
-        return next(filter(None, map(_reason_against, layer.parts().values())), None)
+        return next(filter(None, map(reason_against_steps, layer.parts().values())), None)
     if isinstance(layer, TimeDistributed):
         return None
     if not layer.takes_holes:
