@@ -9,7 +9,8 @@ import pytest
 
 import fastrnn
 from fastrnn import _engine
-from fastrnn._stage import RecurrentStage
+from fastrnn._recurrent_stage import RecurrentStage
+from fastrnn._session import Loop
 
 from ..helpers import Cell
 from ..options import build, covering, levels_of
@@ -44,12 +45,13 @@ def assert_steps_have_the_bits_of_the_step_function(
     weights = {name: arguments[name] for name in ("w_x", "w_h", "b")}
     batch, steps, _ = arguments["x"].shape
     stage = stage_of(cell, arguments, batch, options)
+    loop = Loop(stage)
     states: list[np.ndarray | None] = [None] * len(cell.states)
     out = np.full_like(arguments["h0"], np.nan)
     for t in range(steps):
         x_t = np.ascontiguousarray(arguments["x"][:, t])
         *states, _ = cell.step_forward(fastrnn, {"x_t": x_t, **dict(enumerate(states)), **weights}, **options)
-        h = stage.step(x_t) if t % 2 else stage.step(x_t, out)
+        h = loop.step(x_t) if t % 2 else loop.step(x_t, out)
         assert np.array_equal(h, states[0])
         assert (h is out) == (t % 2 == 0)
         for mine, theirs in zip(stage.state, states, strict=True):
@@ -94,29 +96,42 @@ def test_masks_do_not_fit(cell: Cell, rng: np.random.Generator) -> None:
 
 
 @cells
-def test_weights_are_copied(cell: Cell, rng: np.random.Generator) -> None:
+def test_weights_are_those_of_the_last_binding(cell: Cell, rng: np.random.Generator) -> None:
     arguments = random_arguments(cell, rng, 1, 1, 3, 9, "float64")
-    first, second = stage_of(cell, arguments, 1), stage_of(cell, arguments, 1)
+    others = {name: None if value is None else 2 * value for name, value in arguments.items()}
     x = arguments["x"][0, 0].copy()
-    before = first.step(x)
+    stage, expected = stage_of(cell, arguments, 1), Loop(stage_of(cell, others, 1)).step(x)
+    loop = Loop(stage)
+    before = loop.step(x)
     for value in arguments.values():
         if value is not None:
             value[:] = np.nan
-    assert np.array_equal(second.step(x), before)
+    stage.reset()
+    assert np.array_equal(loop.step(x), before)
     assert before.shape == (9,)
+    _, cache = cell.forward(fastrnn, others)
+    stage.bind(*(others[name] for name in ("w_x", "w_h", "b")), cache.options)
+    stage.reset()
+    assert np.array_equal(loop.step(x), expected)
+    assert not np.array_equal(before, expected)
 
 
 @cells
 def test_bad_arrays(cell: Cell, rng: np.random.Generator) -> None:
     arguments = {**random_arguments(cell, rng, 2, 1, 3, 9, "float32"), "b": None}
     stage = stage_of(cell, arguments, 2)
-    before = stage.state[0]
+    before, loop = stage.state[0], Loop(stage)
     for x in (np.ones(3), np.ones((2, 4)), np.ones((3, 3)), np.ones((1, 2, 3)), np.float32(1)):
         with pytest.raises(ValueError, match="x: expected shape"):
-            stage.step(x)
+            loop.step(x)
+    for x in (np.ones((2, 3)), np.ones((2, 4, 4)), np.ones((3, 4, 3)), np.ones((1, 2, 4, 3)), np.float32(1)):
+        with pytest.raises(ValueError, match="x: expected shape"):
+            loop.run(x)
+    with pytest.raises(TypeError, match="x: expected an array of real numbers"):
+        loop.step(np.full((2, 3), "1"))
     x = np.ones((2, 3), "float32")
     for out in (np.ones((2, 9)), np.ones((2, 18), "float32")[:, ::2], np.broadcast_to(np.float32(0), (2, 9))):
         with pytest.raises(ValueError, match="out: expected"):
-            stage.step(x, out)
+            loop.step(x, out)
     assert np.array_equal(stage.state[0], before)
-    assert np.array_equal(stage.step(x.astype("float64")), stage_of(cell, arguments, 2).step(x))
+    assert np.array_equal(loop.step(x.astype("float64")), Loop(stage_of(cell, arguments, 2)).step(x))
