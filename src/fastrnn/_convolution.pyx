@@ -531,10 +531,8 @@ cdef void unpad(const Convolution *p, const char *padded, Py_ssize_t rows, char 
 
 
 def backward(Cache cache, cnp.ndarray dy, int num_threads=1, bint needs_dx=True):
-    """dx (B, T, groups·C), dw (K, C, groups·F) and db (groups·F,) from dy (B, outputs, groups·F).
-
-    dx is None unless it is
-    needed."""
+    """dx (B, T, groups·C), None unless it is needed, dw (K, C, groups·F) and db (groups·F,) from dy (B, outputs,
+    groups·F)"""
     cdef Backward p
     cdef Convolution *c = &p.convolution
     cdef Memory work, parts

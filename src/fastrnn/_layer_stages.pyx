@@ -160,8 +160,7 @@ cdef class ConvolutionStage(Stage):
             return ()
         history = np.empty((self.batch, self.span - 1, self.inputs), self.dtype_in)
         copy_rows(self.ring + (self.newest + 2) * self.inputs * self.size, 2 * self.span * self.inputs,
-                  data_of(history),
-                  past, past, self.batch, self.size)
+                  data_of(history), past, past, self.batch, self.size)
         return (history,)
 
     @state.setter
@@ -196,12 +195,11 @@ cdef class ActivationStage(Stage):
         cdef Py_ssize_t r
         for r in range(self.batch):
             self.kernels.activate(&self.activation, x + r * x_stride * self.size,
-                                  self.out + r * self.outputs * self.size,
-                                  self.outputs)
+                                  self.out + r * self.outputs * self.size, self.outputs)
 
 
 cdef class ScaleStage(Stage):
-    """((x + shift)·rate)·gamma + beta, each operation rounded by itself: batch normalization by moving averages."""
+    """((x + shift)·rate)·gamma + beta, each operation rounded by itself: batch normalization at inference."""
 
     def __cinit__(self, Py_ssize_t batch, shift, rate, gamma, beta):
         self.kind_in = self.kind_out = kind_of(shift.dtype)
@@ -342,7 +340,7 @@ cdef void divide(Kind kind, char *values, Py_ssize_t n, Py_ssize_t by) noexcept 
 
 
 cdef class WaveNetStage(Stage):
-    """The stages of a `layers.WaveNet`: the first one, (gates, skip, residual or None) of each block, the head's two."""
+    """The stages of a `layers.WaveNet`: the first, (gates, skip, residual or None) of each block, two of the head."""
 
     def __cinit__(self, Stage first, blocks, head):
         cdef Stage stage = blocks[0][1]

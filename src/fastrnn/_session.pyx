@@ -94,8 +94,10 @@ cdef void advance_through(Stage stage, const char *x, char *y, Py_ssize_t start,
 
 cdef Py_ssize_t choose_rows(double *logits, Py_ssize_t first, Py_ssize_t classes, double temperature,
                             unsigned long long *streams, Py_ssize_t *tokens, Py_ssize_t rows) noexcept nogil:
-    """One class for each row of logits (rows, classes), by softmax or, with temperature 0, the largest; returns how
-    many rows had none."""
+    """One class for each row of logits (rows, classes), by softmax or, with a temperature of 0, the largest.
+
+    Returns how many rows had none.
+    """
     cdef Py_ssize_t r, failed = 0
     for r in range(rows):
         if temperature > 0:
@@ -244,12 +246,14 @@ cdef class Loop:
 
     cdef refuse_shape(self, shape, Py_ssize_t steps_axis):
         cdef Stage stage = self.stage
-        time = "T, " if steps_axis else ""
-        inputs = f"I) = (B={stage.batch}, {time}{stage.inputs})"
-        if stage.kind_in == CLASSES:
-            time, inputs = "T" if steps_axis else "", f") with B={stage.batch}"
+        axes = {"B": stage.batch}
+        if steps_axis:
+            axes["T"] = "T"
+        if stage.kind_in != CLASSES:
+            axes["I"] = stage.inputs
         alone = ", or without B for a batch of one" if stage.batch == 1 else ""
-        raise ValueError(f"x: expected shape (B, {time}{inputs}{alone}, got {shape}")
+        raise ValueError(f"x: expected shape ({', '.join(axes)}) = ({', '.join(map(str, axes.values()))}){alone}, "
+                         f"got {shape}")
 
     cdef given_out(self, out, int ndim):
         """Where a step's output goes."""
