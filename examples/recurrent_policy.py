@@ -22,7 +22,7 @@ import numpy as np
 
 import fastrnn
 from fastrnn.layers import GRU, Dense
-from fastrnn.training import Adam
+from fastrnn.training import Adam, Sequential
 
 CUES, DELAY = 4, (10, 20)
 ROWS, STEPS, UNITS = 32, 64, 32  # players at once, steps of a rollout, units of the GRU
@@ -64,33 +64,37 @@ class Policy:
     """A GRU, and a head that makes of its state the logits of the answers and the value of the state."""
 
     def __init__(self, seed: int) -> None:
-        self.gru, self.head = GRU(UNITS, return_sequences=True, seed=seed), Dense(CUES + 1, seed=seed + 1)
-        self.gru.build(CUES + 2)
-        self.head.build(UNITS)
-        self.head.params["w"] *= 0.1  # answers at random at first
+        layers = [GRU(UNITS, return_sequences=True), Dense(CUES + 1)]
+        self.model = Sequential(layers, input_size=CUES + 2, seed=seed)
+        self.gru, self.head = layers
+        self.head.params["w"] = 0.1 * self.head.params["w"]  # answers at random at first
         self.optimizer = Adam(0.003, global_clipnorm=0.5)
 
     def update(self, dout: np.ndarray, gru_cache: object, head_cache: object) -> None:
         """One step of the optimizer down the gradient by the head's output."""
-        dstates, head_grads, _ = self.head.backward(dout, head_cache)
-        gru_grads = self.gru.parameter_gradients(dstates, gru_cache)
-        named = {f"gru/{name}": array for name, array in self.gru.params.items()}
-        grads = {f"gru/{name}": gradient for name, gradient in gru_grads.items()}
-        self.optimizer.apply({**named, **self.head.params}, {**grads, **head_grads})
+        dstates, of_head, _ = self.head.backward(dout, head_cache)
+        of_gru = self.gru.parameter_gradients(dstates, gru_cache)
+        grads = {"0": of_gru, "1": of_head}
+        named = {f"{layer}/{name}": grad for layer, part in grads.items() for name, grad in part.items()}
+        self.optimizer.apply(self.model.params, named)
 
 
 class Player:
-    """The policy step by step, for B rows; everything that acts goes through here."""
+    """The policy step by step, for B rows; its session sees every update of the weights."""
 
     def __init__(self, policy: Policy, rows: int) -> None:
-        self.policy, self.h = policy, np.zeros((rows, UNITS), np.float32)
+        self.session = fastrnn.stream(policy.model, batch=rows)
+
+    @property
+    def h(self) -> np.ndarray:
+        """The state of the GRU (B, H), a copy."""
+        return self.session.state["0"][0]
 
     def step(self, seen: np.ndarray, first: np.ndarray) -> np.ndarray:
         """The head's output (B, CUES + 1); the state is zeroed in rows where an episode begins."""
-        self.h = np.where(first[:, None], np.float32(0), self.h)
-        gru, head = self.policy.gru.params, self.policy.head.params
-        self.h, _ = fastrnn.gru_step_forward(seen, self.h, gru["w_x"], gru["w_h"], gru["b"])
-        return self.h @ head["w"] + head["b"]
+        if first.any():
+            self.session.reset(first)
+        return self.session.step(seen)
 
 
 class Rollout(NamedTuple):
