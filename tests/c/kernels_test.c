@@ -1111,6 +1111,46 @@ static void test_backward_in_one(const step *s, const void *dh, const void *dc, 
     free_gradients(&one);
 }
 
+/* The usual options, and others in turn. */
+static fastrnn_options options_of(int turn) {
+    fastrnn_options o = {.activation = activation_of(FASTRNN_TANH, 1),
+                         .recurrent = activation_of(FASTRNN_SIGMOID, 1),
+                         .output = activation_of(FASTRNN_TANH, 1)};
+    if (!turn) return o;
+    o.activation = activation_of(turn % FASTRNN_ACTIVATIONS, turn % 2);
+    o.recurrent = activation_of(turn * 5 % FASTRNN_ACTIVATIONS, turn % 2);
+    o.output = activation_of(turn * 7 % FASTRNN_ACTIVATIONS, turn % 2);
+    o.coupled = turn % 3 == 0;
+    o.clip = turn % 4 == 1 ? 0.7 : 0, o.cell_clip = turn % 5 == 2 ? 0.6 : 0;
+    if (o.clip > 0) o.activation.keeps_argument = o.recurrent.keeps_argument = 1;
+    return o;
+}
+
+/* The usual options, said to be usual or found to be. */
+static void test_usual(int index, int with_unit, fastrnn_size rows, fastrnn_size units) {
+    const fastrnn_options plain = options_of(0);
+    fastrnn_options usual = plain;
+    usual.usual = 1;
+    step s = new_step(index, &plain, with_unit, rows, units);
+    run_forward(&s);
+    step sooner = again(&s);
+    sooner.options = &usual;
+    run_forward(&sooner);
+    check(same_results(&s, &sooner), "forward with usual options", index, rows, units);
+    const fastrnn_size states = rows * s.state, carried = when(s.cell->cell_state, states);
+    void *dh = random_states(rows, units), *dc = carried ? random_states(rows, units) : array(0);
+    gradients g = new_gradients(&s, copy_of(dh, states), copy_of(dc, carried));
+    gradients other = new_gradients(&s, copy_of(dh, states), copy_of(dc, carried));
+    const fastrnn_backward backward = backward_of(&s, &g), sooner_back = backward_of(&sooner, &other);
+    kernel->backward[index](&backward);
+    kernel->backward[index](&sooner_back);
+    check(same_gradients(&s, &g, &other), "backward with usual options", index, rows, units);
+    free(dh), free(dc);
+    free_gradients(&g), free_gradients(&other);
+    free_again(&sooner);
+    free_step(&s);
+}
+
 static void test_step(int index, const fastrnn_options *options, int with_unit, fastrnn_size rows, fastrnn_size units) {
     step s = new_step(index, options, with_unit, rows, units);
     const fastrnn_size states = rows * s.state, carried = when(s.cell->cell_state, states);
@@ -1147,20 +1187,6 @@ static void test_step(int index, const fastrnn_options *options, int with_unit, 
     free_step(&s);
 }
 
-/* The usual options, and others in turn. */
-static fastrnn_options options_of(int turn) {
-    fastrnn_options o = {
-        activation_of(FASTRNN_TANH, 1), activation_of(FASTRNN_SIGMOID, 1), activation_of(FASTRNN_TANH, 1), 0, 0, 0};
-    if (!turn) return o;
-    o.activation = activation_of(turn % FASTRNN_ACTIVATIONS, turn % 2);
-    o.recurrent = activation_of(turn * 5 % FASTRNN_ACTIVATIONS, turn % 2);
-    o.output = activation_of(turn * 7 % FASTRNN_ACTIVATIONS, turn % 2);
-    o.coupled = turn % 3 == 0;
-    o.clip = turn % 4 == 1 ? 0.7 : 0, o.cell_clip = turn % 5 == 2 ? 0.6 : 0;
-    if (o.clip > 0) o.activation.keeps_argument = o.recurrent.keeps_argument = 1;
-    return o;
-}
-
 static void test_cells(const fastrnn_size *units, int sizes) {
     int turn = 1;
     for (int index = 0; index < fastrnn_cell_count; index++) {
@@ -1169,8 +1195,9 @@ static void test_cells(const fastrnn_size *units, int sizes) {
         for (int i = 0; i < sizes; i++)
             for (fastrnn_size rows = 1; rows <= 7; rows += 3)
                 for (int with_unit = needs_unit; with_unit <= (cell->unit_parameters > 0); with_unit++) {
-                    const fastrnn_options usual = options_of(0), others = options_of(turn++);
-                    test_step(index, &usual, with_unit, rows, units[i]);
+                    const fastrnn_options plain = options_of(0), others = options_of(turn++);
+                    test_usual(index, with_unit, rows, units[i]);
+                    test_step(index, &plain, with_unit, rows, units[i]);
                     test_step(index, &others, with_unit, rows, units[i]);
                 }
     }

@@ -44,6 +44,8 @@ AROUND: dict[str, tuple[Any, ...]] = {
     "instruction_set": tuple(_engine.instruction_sets()),
 }
 GATES = ("sigmoid", "hard_sigmoid", ("scaled_tanh", 0.5, 0.7), "tanh", "gelu", "softplus", "linear", "relu")
+WITHOUT_KINKS = {"clip": None, "cell_clip": None, "activation": "gelu", "recurrent_activation": "sigmoid"}
+WITHOUT_KINKS |= {"output_activation": "softsign"}
 UNBOUNDED = 0.4  # all numbers times this: states that grow from step to step are beyond any float32 arithmetic
 
 
@@ -115,6 +117,8 @@ def test_mixes_over_several_chunks(
     """Enough rows that both passes run in several chunks of time, where the rows' number differs from step to step."""
     for batch, steps, hidden in ((2, 1000, 9), (70, 40, 70)):
         arguments, options = mix_of(cell, name, rng, batch, steps, 3, hidden, dtype)
+        if dtype == "float32":  # of a million values some are rounded to the other side of a kink
+            options |= {key: value for key, value in WITHOUT_KINKS.items() if key in options}
         options["lengths"] = rng.integers(0, steps + 1, batch)
         upstream = upstream_of(outputs_of(cell, *cell.forward(fastrnn, arguments, **options)), rng)
         assert_engine_is_right(cell, arguments, upstream, **options)

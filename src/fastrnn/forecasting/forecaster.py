@@ -59,8 +59,8 @@ class Forecaster(BaseForecaster):
 
     Parameters
     ----------
-    cell : str
-        Kind of layer: one of ``fastrnn.forecasting.cells()``, "gru", "lstm", "rnn", ... or "wavenet", a stack of causal
+    cell : str or class of MemoryCell
+        Kind of layer, or a cell of one's own (docs/custom_cells.md) that is made of a number of units: one of ``fastrnn.forecasting.cells()``, "gru", "lstm", "rnn", ... or "wavenet", a stack of causal
         convolutions of two taps, dilated by 1, 2, 4, ... until they see the whole window.
     units : int
         Size of each layer.
@@ -310,7 +310,8 @@ class Forecaster(BaseForecaster):
         raise ValueError(f"y: expected at least window + horizon{season} = {needed} rows to train on, got {rows}")
 
     def _check_parameters(self) -> None:
-        _check.choice("cell", self.cell, cells())
+        if not _is_own_cell(self.cell):
+            _check.choice("cell", self.cell, cells())
         _check.choice("strategy", self.strategy, STRATEGIES)
         _check.choice("frontend", self.frontend, FRONTENDS)
         _check.choice("transform", self.transform, TRANSFORMS)
@@ -622,3 +623,10 @@ def _grows(y: np.ndarray) -> bool:
     quarter = max(1, y.size // 4)
     trend = abs(float(y[-quarter:].mean() - y[:quarter].mean()))
     return trend > 2 * float(y.std())
+
+
+def _is_own_cell(cell: Any) -> bool:
+    """Whether this is a class of cells that the user has written."""
+    from fastrnn.layers import MemoryCell
+
+    return isinstance(cell, type) and issubclass(cell, MemoryCell)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from fastrnn.layers import Layer
+    from fastrnn.layers import Layer, MemoryCell
     from fastrnn.training.model import Model
 
 __all__ = ["CONV_KERNEL", "CONV_STRIDES", "FRONTENDS", "STRATEGIES", "WAVENET", "Network", "cells", "recurrent_layers"]
@@ -48,20 +48,28 @@ def cells() -> tuple[str, ...]:
     return (*sorted(recurrent_layers()), WAVENET)
 
 
+def _around(cell: type[MemoryCell]) -> Any:
+    """What makes a layer of a cell of the user's, which is made of a number of units."""
+    from fastrnn.layers import RNN
+
+    return lambda units, **options: RNN(cell(units), **options)  # type: ignore[call-arg]
+
+
 @dataclass(frozen=True)
 class Network:
     """How a network is built; the parameters are those of `Forecaster`, `outputs` numbers for each forecast.
 
     Attributes
     ----------
-    cell, frontend, strategy : str
+    cell : str or class of MemoryCell
+    frontend, strategy : str
     units, layers, window, horizon : int
     outputs : int
         Size of the last axis of the output.
     dropout : float
     """
 
-    cell: str
+    cell: str | type[MemoryCell]
     units: int
     layers: int
     window: int
@@ -131,7 +139,7 @@ class Network:
 
     def _recurrent(self, every_row: bool) -> list[Layer]:
         """`layers` recurrent layers."""
-        kind: Any = recurrent_layers()[self.cell]
+        kind: Any = recurrent_layers()[self.cell] if isinstance(self.cell, str) else _around(self.cell)
         last = self.layers - 1
         return [kind(self.units, return_sequences=every_row or layer < last) for layer in range(self.layers)]
 

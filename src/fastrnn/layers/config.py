@@ -76,6 +76,8 @@ def to_plain(value: Any) -> Any:
     """A configuration value as JSON takes it; what JSON cannot hold raises ``TypeError``."""
     if isinstance(value, Configurable):
         return {"class": _class_key(type(value)), "config": value.get_config()}
+    if isinstance(value, type) and issubclass(value, Configurable):
+        return {"type": _class_key(value)}
     if isinstance(value, np.dtype):
         return value.name
     if isinstance(value, (list, tuple)):
@@ -92,11 +94,18 @@ def from_plain(value: Any) -> Any:
     if isinstance(value, list):
         return [from_plain(item) for item in value]
     if isinstance(value, Mapping) and set(value) == {"class", "config"}:
-        cls = Configurable._known.get(value["class"])
-        if cls is None:
-            raise ValueError(f"unknown class {value['class']!r}: import the module that defines it first")
-        return cls.from_config(value["config"])
+        return _class_of(value["class"]).from_config(value["config"])
+    if isinstance(value, Mapping) and set(value) == {"type"}:
+        return _class_of(value["type"])
     return value
+
+
+def _class_of(key: str) -> type[Configurable]:
+    """The class that a configuration names."""
+    cls = Configurable._known.get(key)
+    if cls is None:
+        raise ValueError(f"unknown class {key!r}: import the module that defines it first")
+    return cls
 
 
 def resolve(name: str, value: Any, base: type[T], table: Mapping[str, type[T]]) -> T:
