@@ -60,8 +60,9 @@ class Forecaster(BaseForecaster):
     Parameters
     ----------
     cell : str or class of MemoryCell
-        Kind of layer, or a cell of one's own (docs/custom_cells.md) that is made of a number of units: one of ``fastrnn.forecasting.cells()``, "gru", "lstm", "rnn", ... or "wavenet", a stack of causal
-        convolutions of two taps, dilated by 1, 2, 4, ... until they see the whole window.
+        Kind of layer: one of ``fastrnn.forecasting.cells()``, "gru", "lstm", "rnn", ... or "wavenet", a stack of causal
+        convolutions of two taps, dilated by 1, 2, 4, ... until they see the whole window.  Or a class of one's own
+        cells (docs/custom_cells.md), made of a number of units.
     units : int
         Size of each layer.
     layers : int
