@@ -300,6 +300,7 @@ def test_bad_gradients() -> None:
         fastrnn.functional.Conv1DCache()
 
 
+@pytest.mark.slow  # its share of a call's time means something on a quiet machine alone
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("what", "taps"), [("forward", 129), ("backward", 65)])
 def test_ctrl_c_ends_a_long_call(what: str, taps: int, threads: int) -> None:
