@@ -137,6 +137,21 @@ typedef struct {
     void *c;
 } fastrnn_gram;
 
+/* A convolution of many groups of C channels and F filters (grouped.h): F is a multiple of W, or W one of F = C.
+ *     y (rows, width) = start (width,) + the sum over taps k and channels c of x(k, c)∘w[k, c]
+ * A row may be several steps side by side. */
+typedef struct {
+    fastrnn_size rows, taps, channels, filters; /* C and F */
+    fastrnn_size width;                         /* whole groups, or whole vectors of them */
+    const void *x;
+    fastrnn_size x_stride, tap_stride; /* from row to row, from tap to tap */
+    void *w;                           /* (taps*C, width) in rows of w_stride */
+    fastrnn_size w_stride;
+    const void *start;
+    void *y;
+    fastrnn_size y_stride;
+} fastrnn_grouped;
+
 /* What a cell does beyond its equations; the same for all steps of a call.  A clip of 0 is none. */
 typedef struct {
     fastrnn_activation activation, recurrent, output;
@@ -261,7 +276,9 @@ typedef struct {
     void (*gather_add)(const fastrnn_rows *);          /* add to what is there */
     void (*scatter)(const fastrnn_rows *);
     void (*add_gram)(const fastrnn_gram *);
-    void (*add_column_sums)(const fastrnn_gram *);  /* c (n,) += the columns of b */
+    void (*add_column_sums)(const fastrnn_gram *);  /* c (n,) += the columns of b; any n */
+    void (*grouped)(const fastrnn_grouped *);
+    void (*add_grouped_gram)(const fastrnn_grouped *); /* w += the gradient by it, where y is that by y; F < W */
     void (*add_product_sums)(const fastrnn_gram *); /* c (n,) += the columns of a∘b, both (rows, n) */
     void (*norm)(const fastrnn_norm *);
     void (*norm_back)(const fastrnn_norm_back *);

@@ -97,14 +97,22 @@ static void FN(add_gram)(const fastrnn_gram *p) {
     }
 }
 
-/* c (n,) += the columns of b (rows, n), in the same order */
+/* c (n,) += the columns of b (rows, n), of any n, in the same order */
 static void FN(add_column_sums)(const fastrnn_gram *p) {
     for (fastrnn_size row = 0; row < p->rows; row += GRAM_ROWS) {
         const fastrnn_size end = p->rows - row < GRAM_ROWS ? p->rows : row + GRAM_ROWS;
         for (fastrnn_size j = 0; j < p->n; j += W) {
+            const REAL *b = (const REAL *)p->b + j;
+            REAL *c = (REAL *)p->c + j;
+            const fastrnn_size left = p->n - j;
             VEC sum = ALL(0);
-            for (fastrnn_size r = row; r < end; r++) sum += LOAD((const REAL *)p->b + r * p->stride + j);
-            STORE((REAL *)p->c + j, LOAD((REAL *)p->c + j) + sum);
+            if (left >= W) {
+                for (fastrnn_size r = row; r < end; r++) sum += LOAD(b + r * p->stride);
+                STORE(c, LOAD(c) + sum);
+            } else {
+                for (fastrnn_size r = row; r < end; r++) sum += FN(load_part)(b + r * p->stride, left);
+                FN(store_part)(c, FN(load_part)(c, left) + sum, left);
+            }
         }
     }
 }

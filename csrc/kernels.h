@@ -9,6 +9,7 @@
 #include "probe.h"
 #include "rows.h"
 #include "step.h"
+#include "grouped.h"
 
 #define CELL_KERNELS
 #include "cells.h"
@@ -47,6 +48,8 @@ static const fastrnn_kernels FN(kernels) = {
     .scatter = FN(scatter),
     .add_gram = FN(add_gram),
     .add_column_sums = FN(add_column_sums),
+    .grouped = FN(grouped),
+    .add_grouped_gram = FN(add_grouped_gram),
     .add_product_sums = FN(add_product_sums),
     .norm = FN(norm),
     .norm_back = FN(norm_back),

@@ -10,6 +10,9 @@ side by side in memory, the K steps that an output sees are one row of a matrix 
 one product of depth K·C.  Where the steps are not side by side, or some are padding, each tap is a product that starts
 from the sum so far; the order of the sum is the same, tap by tap and channel by channel, and so are the bits.
 
+Groups that are whole vectors, or of which a vector holds several, are summed value by value over the filters of all of
+them (grouped.h), for each stretch of outputs that see the same taps.
+
 The gradient by x is made of convolutions of the gradient by y (`set_input_part`), that by w of products aᵀ·b.
 
 Arguments arrive checked.  The members of a team share outputs (gradients: rows of w), and no sum depends on who
@@ -36,8 +39,18 @@ cdef enum:
     ROUND_COST = 50_000_000     # multiplications after which a look is taken at interrupts
 
 
-cdef bint is_side_by_side(const Convolution *p) noexcept nogil:
-    return p.taps == 1 or (p.taps > 1 and p.dilation == 1 and p.groups == 1)
+cdef void choose_way(Convolution *p) noexcept nogil:
+    """What sums it, and so how its weights are laid out.
+
+    Where the filters of all groups are a few vectors, the last of which is not full, steps lie side by side in a row.
+    """
+    cdef Py_ssize_t width = p.kernels.width, wide = p.groups * p.filters
+    p.padded, p.at_once = padded_to(p.kernels, p.filters), 0
+    p.side_by_side = p.taps == 1 or (p.taps > 1 and p.dilation == 1 and p.groups == 1)
+    if p.groups > 1 and (p.padded == p.filters or (p.channels == p.filters and width % p.filters == 0)):
+        p.padded, p.at_once = p.filters, 1
+        while wide < 4 * width and p.at_once * wide % width and p.stride == 1 and p.y_step == 1:
+            p.at_once *= 2
 
 
 # ---- which outputs ---------------------------------------------------------------------------------------------------
@@ -51,6 +64,26 @@ cdef Range seen_by(const Convolution *p, Py_ssize_t tap, Range outputs) noexcept
     cdef Py_ssize_t shift = p.left - tap * p.dilation
     outputs.first = max(outputs.first, ceil_div(shift, p.stride))
     outputs.last = max(min(outputs.last, ceil_div(p.time + shift, p.stride)), outputs.first)
+    return outputs
+
+
+cdef Range taps_of(const Convolution *p, Py_ssize_t output) noexcept nogil:
+    """The taps through which an output sees true steps."""
+    cdef Range taps
+    cdef Py_ssize_t before = p.left - output * p.stride
+    taps.first = min(max(ceil_div(before, p.dilation), 0), p.taps)
+    taps.last = max(min(ceil_div(p.time + before, p.dilation), p.taps), taps.first)
+    return taps
+
+
+cdef Range stretch_of(const Convolution *p, Range outputs, Range taps) noexcept nogil:
+    """Those of some outputs, from the first on, that see true steps through the same taps as it."""
+    cdef Py_ssize_t last = outputs.last
+    if taps.first > 0:
+        last = min(last, seen_by(p, taps.first - 1, outputs).first)
+    if taps.first < taps.last:
+        last = min(last, seen_by(p, taps.last - 1, outputs).last)
+    outputs.last = last
     return outputs
 
 
@@ -131,6 +164,51 @@ cdef void sum_outputs(const Convolution *p, const char *x, Py_ssize_t group, Ran
         sum_tap_by_tap(p, x, group, behind, out + (behind.first - outputs.first) * out_stride * p.size, out_stride)
 
 
+cdef void run_rows(const Convolution *p, fastrnn_grouped call, Py_ssize_t outputs, Range lanes,
+                   bint is_gradient) noexcept nogil:
+    """Some lanes of the rows that some outputs make up, `at_once` in each; `call` has its pointers to the first.
+
+    Outputs that are left over are a row with some that have been: they come out the same.  In a gradient, where they
+    would count twice, they are a shorter row.
+    """
+    cdef Py_ssize_t wide = p.groups * p.filters, left = outputs % p.at_once
+    cdef Py_ssize_t past = outputs - (left if is_gradient or outputs < p.at_once else p.at_once)
+    call.channels, call.filters, call.tap_stride = p.channels, p.filters, p.dilation * p.groups * p.channels
+    call.w_stride, call.rows = p.at_once * wide, outputs // p.at_once
+    call.x, call.y = <const char *>call.x + lanes.first * p.size, <char *>call.y + lanes.first * p.size
+    call.w = <char *>call.w + lanes.first * p.size
+    call.x_stride, call.y_stride = p.at_once * call.x_stride, p.at_once * call.y_stride
+    run = p.kernels.add_grouped_gram if is_gradient else p.kernels.grouped
+    call.width = lanes.last - lanes.first
+    if call.rows:
+        run(&call)
+    if left:
+        call.x = <const char *>call.x + past * call.x_stride // p.at_once * p.size
+        call.y = <char *>call.y + past * call.y_stride // p.at_once * p.size
+        call.width, call.rows = min(lanes.last, (outputs - past) * wide) - lanes.first, 1
+        if call.width > 0:
+            run(&call)
+
+
+cdef void sum_grouped(const Convolution *p, const char *x, Range outputs, char *out,
+                      Py_ssize_t out_stride) noexcept nogil:
+    """out (outputs, groups·F), for one row of the batch: stretches of outputs that see the same taps"""
+    cdef fastrnn_grouped call
+    cdef Py_ssize_t row = p.groups * p.channels, first = outputs.first
+    cdef Range taps, stretch, lanes
+    lanes.first, lanes.last = 0, p.at_once * p.groups * p.filters
+    while outputs.first < outputs.last:
+        taps = taps_of(p, outputs.first)
+        stretch = stretch_of(p, outputs, taps)
+        call.taps, call.start = taps.last - taps.first, p.start
+        call.x = x + (stretch.first * p.stride + taps.first * p.dilation - p.left) * row * p.size
+        call.w = <void *>(p.w + taps.first * p.channels * lanes.last * p.size)
+        call.y = out + (stretch.first - first) * out_stride * p.size
+        call.x_stride, call.y_stride = p.stride * row, out_stride
+        run_rows(p, call, stretch.last - stretch.first, lanes, False)
+        outputs.first = stretch.last
+
+
 cdef void multiply_column(const fastrnn_kernels *kernels, const char *a, Py_ssize_t a_stride, Py_ssize_t depth,
                           const char *w, const char *start, char *out, Py_ssize_t rows) noexcept nogil:
     """out (rows,) = start + a (rows, depth) · w (depth,)"""
@@ -147,10 +225,13 @@ cdef void convolve(const Convolution *p, Py_ssize_t first, Py_ssize_t last, char
     """
     cdef bint direct = p.padded == p.filters
     cdef Py_ssize_t row, group, o, chunk = max(CHUNK // (p.padded * p.size), 1)
+    cdef Py_ssize_t groups = 0 if p.column != NULL else p.groups
     cdef Py_ssize_t x_row = p.time * p.groups * p.channels * p.size
     cdef Py_ssize_t y_step = p.groups * p.filters * p.size, stride = p.y_step * p.groups * p.filters
     cdef Range outputs
     cdef char *y
+    if p.at_once:
+        groups, chunk = 1, max(CHUNK // start_bytes(p), 8) * p.at_once
     while first < last:
         row = first // p.outputs
         outputs.first = first - row * p.outputs
@@ -159,9 +240,11 @@ cdef void convolve(const Convolution *p, Py_ssize_t first, Py_ssize_t last, char
             multiply_column(p.kernels, p.x + row * x_row + outputs.first * p.stride * p.channels * p.size,
                             p.stride * p.channels, p.channels, p.column, p.start,
                             p.y + (row * p.y_time + outputs.first) * p.size, outputs.last - outputs.first)
-        for group in range(0 if p.column != NULL else p.groups):
+        for group in range(groups):
             y = p.y + ((row * p.y_time + p.y_first + outputs.first * p.y_step) * p.groups + group) * p.filters * p.size
-            if direct:
+            if p.at_once:
+                sum_grouped(p, p.x + row * x_row, outputs, y, stride)
+            elif direct:
                 sum_outputs(p, p.x + row * x_row, group, outputs, y, stride)
             else:
                 sum_outputs(p, p.x + row * x_row, group, outputs, buffer, p.padded)
@@ -188,13 +271,22 @@ cdef int members_for(const Convolution *p, Py_ssize_t batch, int most) noexcept 
 
 cdef size_t packed_bytes(const Convolution *p) noexcept nogil:
     """Of the packed weights of all groups."""
-    return p.groups * p.taps * p.channels * p.padded * p.size
+    return p.taps * p.channels * start_bytes(p)
+
+
+cdef Py_ssize_t start_bytes(const Convolution *p) noexcept nogil:
+    """Of what the sums of all groups start from, and of a row of their packed weights."""
+    return max(p.at_once, 1) * p.groups * p.padded * p.size
 
 
 cdef void pack_groups(const Convolution *p, const char *w, char *packed) noexcept nogil:
-    """w (groups, K·C, F) -> panels of each group"""
+    """w, as `to_pack` gives it -> panels of each group, or rows `at_once` times side by side"""
     cdef fastrnn_pack pack
-    cdef Py_ssize_t group, depth = p.taps * p.channels
+    cdef Py_ssize_t group, i, depth = p.taps * p.channels, row = p.groups * p.filters * p.size
+    for i in range(depth * p.at_once):
+        memcpy(packed + i * row, w + i // p.at_once * row, row)
+    if p.at_once:
+        return
     pack.rows, pack.units, pack.row_size, pack.gates = depth, p.filters, p.filters, 1
     for group in range(p.groups):
         pack.w = w + group * depth * p.filters * p.size
@@ -204,11 +296,18 @@ cdef void pack_groups(const Convolution *p, const char *w, char *packed) noexcep
 
 cdef void set_start(const Convolution *p, const char *b, char *start) noexcept nogil:
     """The bias (groups·F,), or zeros, as the sums start from it"""
-    cdef Py_ssize_t group
-    memset(start, 0, p.groups * p.padded * p.size)
+    cdef Py_ssize_t group, i, row = p.groups * p.padded * p.size
+    memset(start, 0, start_bytes(p))
     if b != NULL:
         for group in range(p.groups):
             memcpy(start + group * p.padded * p.size, b + group * p.filters * p.size, p.filters * p.size)
+    for i in range(1, p.at_once):
+        memcpy(start + i * row, start, row)
+
+
+cdef object to_pack(const Convolution *p, w):
+    """w (K, C, groups·F) as `pack_groups` takes it"""
+    return np.ascontiguousarray(w) if p.at_once else by_group(w, p.groups)
 
 
 cdef object by_group(w, groups):
@@ -280,18 +379,17 @@ def forward(cnp.ndarray x, cnp.ndarray w, b, Py_ssize_t outputs, Py_ssize_t stri
     memset(&p, 0, sizeof(p))
     c.kernels, c.size = kernels_for(x), x.itemsize
     c.groups, c.channels, c.filters = groups, w.shape[1], w.shape[2] // groups
-    c.padded, c.taps = padded_to(c.kernels, c.filters), w.shape[0]
-    c.stride, c.dilation, c.left, c.time, c.outputs = stride, dilation, left, x.shape[1], outputs
+    c.taps, c.stride, c.dilation, c.left, c.time, c.outputs = w.shape[0], stride, dilation, left, x.shape[1], outputs
     c.y_time, c.y_first, c.y_step, c.activation = outputs, 0, 1, activation_of(activation)
-    c.side_by_side = is_side_by_side(c)
+    choose_way(c)
     y = np.empty((x.shape[0], outputs, w.shape[2]), x.dtype)
     kept = np.empty_like(y) if c.activation.keeps_argument else y
 
     cdef int members = members_for(c, x.shape[0], num_threads)
-    cdef size_t at_w = reserve(&total, packed_bytes(c)), at_start = reserve(&total, groups * c.padded * c.size)
+    cdef size_t at_w = reserve(&total, packed_bytes(c)), at_start = reserve(&total, start_bytes(c))
     cdef size_t at_buffers = reserve(&total, members * buffer_bytes(c))
     work = take(total)
-    grouped = by_group(w, groups)
+    grouped = to_pack(c, w)
     c.x, c.y, c.shown = data_of(x), data_of(kept), data_of(y)
     c.w, c.start = work.data + at_w, work.data + at_start
     p.buffers, p.total = work.data + at_buffers, x.shape[0] * outputs
@@ -376,6 +474,29 @@ cdef void add_gram(const Backward *p, const char *x, const char *da, Py_ssize_t 
     c.kernels.add_gram(&product)
 
 
+cdef bint sums_by_lanes(const Convolution *p) noexcept nogil:
+    """Whether the grouped kernels sum the gradient by w too: where groups are whole vectors, products do."""
+    return p.at_once and p.filters < p.kernels.width
+
+
+cdef void add_grouped_gram(const Backward *p, const char *x, const char *da, Range lanes, Range outputs) noexcept nogil:
+    """What some outputs of one row of the batch, da (outputs, groups·F), add to some lanes of dw."""
+    cdef const Convolution *c = &p.convolution
+    cdef fastrnn_grouped call
+    cdef Py_ssize_t row = c.groups * c.channels, wide = c.groups * c.filters
+    cdef Range taps, stretch
+    while outputs.first < outputs.last and lanes.first < lanes.last:
+        taps = taps_of(c, outputs.first)
+        stretch = stretch_of(c, outputs, taps)
+        call.taps, call.start = taps.last - taps.first, NULL
+        call.x = x + (stretch.first * c.stride + taps.first * c.dilation - c.left) * row * c.size
+        call.w = p.dw + taps.first * c.channels * c.at_once * wide * c.size
+        call.y = <void *>(da + stretch.first * wide * c.size)
+        call.x_stride, call.y_stride = c.stride * row, wide
+        run_rows(c, call, stretch.last - stretch.first, lanes, True)
+        outputs.first = stretch.last
+
+
 cdef void weight_gradients_of_row(const Backward *p, const char *x, const char *da, Range rows,
                                   Range outputs) noexcept nogil:
     """What some outputs of one row of the batch, da (outputs, groups·padded), add to some of the K·C rows of dw."""
@@ -395,8 +516,8 @@ cdef void weight_gradients_of_row(const Backward *p, const char *x, const char *
 
 
 cdef void weight_gradients(const Backward *p, const char *da, Py_ssize_t first_row, Py_ssize_t first, Py_ssize_t last,
-                           Range rows) noexcept nogil:
-    """What outputs `first` to before `last`, counted from a row of the batch on, add to some of the K·C rows of dw."""
+                           Range share) noexcept nogil:
+    """What outputs `first` to before `last`, counted from a row of the batch on, add to a share of dw."""
     cdef const Convolution *c = &p.convolution
     cdef Py_ssize_t row, x_row = c.time * c.groups * c.channels * c.size
     cdef Py_ssize_t da_row = c.outputs * c.groups * c.padded * c.size
@@ -405,7 +526,11 @@ cdef void weight_gradients(const Backward *p, const char *da, Py_ssize_t first_r
         row = first // c.outputs
         outputs.first = first - row * c.outputs
         outputs.last = min(outputs.first + last - first, c.outputs)
-        weight_gradients_of_row(p, c.x + (first_row + row) * x_row, da + row * da_row, rows, outputs)
+        x = c.x + (first_row + row) * x_row
+        if sums_by_lanes(c):
+            add_grouped_gram(p, x, da + row * da_row, share, outputs)
+        else:
+            weight_gradients_of_row(p, x, da + row * da_row, share, outputs)
         first += outputs.last - outputs.first
 
 
@@ -419,6 +544,16 @@ cdef void input_gradients(const Backward *p, const char *da, Py_ssize_t first_ro
         part.x, part.y = da, p.dx + first_row * part.y_time * part.groups * part.filters * part.size
         total = rows * part.outputs
         convolve(&part, total * share // shares, total * (share + 1) // shares, buffer)
+
+
+cdef Range share_of_dw(const Convolution *p, int member, int members) noexcept nogil:
+    """A member's rows, of K·C, or lanes, in whole vectors, of dw."""
+    cdef Range share
+    cdef Py_ssize_t unit = p.kernels.width if sums_by_lanes(p) else 1
+    cdef Py_ssize_t end = p.at_once * p.groups * p.filters if sums_by_lanes(p) else p.taps * p.channels
+    cdef Py_ssize_t units = (end + unit - 1) // unit
+    share.first, share.last = units * member // members * unit, min(units * (member + 1) // members * unit, end)
+    return share
 
 
 cdef void bias_gradients(const Backward *p, const char *da, Py_ssize_t outputs) noexcept nogil:
@@ -436,9 +571,8 @@ cdef void backward_task(void *context, int member, int members) noexcept nogil:
     cdef Py_ssize_t row = 0, rows, outputs, start, piece, pieces, depth = c.taps * c.channels
     cdef const char *da
     cdef const char *da_padded
-    cdef Range share
+    cdef Range share = share_of_dw(c, member, members)
     cdef int turn = 0
-    share.first, share.last = depth * member // members, depth * (member + 1) // members
     while row < p.batch:
         rows = min(p.round_rows, p.batch - row)
         start, outputs = row * c.outputs, rows * c.outputs
@@ -485,12 +619,12 @@ cdef void set_input_part(const Convolution *p, Py_ssize_t first_step, InputPart 
             elif c.taps == 1:
                 part.tap_step = tap - part.last_tap
             c.taps, part.last_tap = c.taps + 1, tap
-    c.channels, c.filters, c.padded = p.filters, p.channels, padded_to(p.kernels, p.channels)
+    c.channels, c.filters = p.filters, p.channels
     c.stride, c.dilation = 1, part.tap_step * p.dilation // p.stride if c.taps > 1 else 1
     c.left = (c.taps - 1) * c.dilation - early
     c.time, c.y_time, c.y_first, c.y_step = p.outputs, p.time, first_step, p.stride
     c.outputs, c.activation.kind = ceil_div(p.time - first_step, p.stride), FASTRNN_LINEAR
-    c.side_by_side = is_side_by_side(c)
+    choose_way(c)
 
 
 cdef void pack_flipped(const InputPart *part, const Convolution *p, const char *w, char *packed) noexcept nogil:
@@ -518,9 +652,37 @@ cdef void pack_flipped(const InputPart *part, const Convolution *p, const char *
 cdef size_t flipped_bytes(const InputPart *part) noexcept nogil:
     """What `pack_flipped` needs: behind the last tap there is nobody to go over what is too much."""
     cdef const Convolution *c = &part.convolution
-    if c.taps == 0:
-        return 0
+    if c.taps == 0 or c.at_once:
+        return packed_bytes(c)
     return packed_bytes(c) + c.kernels.width * c.kernels.panel_vectors(1) * c.kernels.width * c.size
+
+
+cdef object flipped_groups(const InputPart *part, const Convolution *p, w):
+    """The same as the grouped kernels take it: w (K, C, groups·F) -> (K', F, groups·C)"""
+    taps = [part.last_tap - i * part.tap_step for i in range(part.convolution.taps)]
+    apart = w[taps].reshape(len(taps), p.channels, p.groups, p.filters).transpose(0, 3, 2, 1)
+    return np.ascontiguousarray(apart)
+
+
+cdef int pack_for_inputs(InputPart *part, const Convolution *p, w, char *packed) except -1:
+    """w (K, C, groups·F) as the convolution of a part takes it"""
+    cdef const char *data
+    if part.convolution.at_once:
+        flipped = flipped_groups(part, p, w)
+        pack_groups(&part.convolution, data_of(flipped), packed)
+        return 0
+    grouped = by_group(w, p.groups)
+    data = data_of(grouped)
+    with nogil:
+        pack_flipped(part, p, data, packed)
+    return 0
+
+
+cdef void fold(const Convolution *p, const char *dw, char *user) noexcept nogil:
+    """user (K·C, groups·F) += dw (K·C, at_once, groups·F), summed over the outputs that were side by side"""
+    cdef Py_ssize_t i, wide = p.groups * p.filters
+    for i in range(p.taps * p.channels * p.at_once):
+        p.kernels.add(dw + i * wide * p.size, user + i // p.at_once * wide * p.size, wide)
 
 
 cdef void unpad(const Convolution *p, const char *padded, Py_ssize_t rows, char *user) noexcept nogil:
@@ -545,7 +707,6 @@ def backward(Cache cache, cnp.ndarray dy, int num_threads=1, bint needs_dx=True)
     dx = np.empty(cache.x.shape, dy.dtype) if needs_dx else None
     dw = np.zeros(cache.w.shape, dy.dtype)
     db = np.empty(cache.w.shape[2], dy.dtype) if cache.has_bias else None
-    grouped = by_group(cache.w, c.groups)
 
     p.parts = min(c.stride, c.time) if needs_dx else 0
     parts = take(max(p.parts, 1) * sizeof(InputPart))
@@ -554,10 +715,10 @@ def backward(Cache cache, cnp.ndarray dy, int num_threads=1, bint needs_dx=True)
         set_input_part(c, i, &p.inputs[i])
     p.batch, p.round_rows, p.buffer = batch, max(GRADIENT_CHUNK // da_row, 1), buffer_bytes(&p.inputs[0].convolution)
     cdef Py_ssize_t rows = min(p.round_rows, batch) * c.outputs
-    cdef bint pads = c.padded != c.filters
-    cdef size_t at_dw = reserve(&total, c.taps * c.channels * wide if pads else 0)  # these three begin at zero
+    cdef bint pads = c.padded != c.filters, folds = c.at_once > 1
+    cdef size_t at_dw = reserve(&total, c.taps * c.channels * start_bytes(c) if pads or folds else 0)  # these three
     cdef size_t at_db = reserve(&total, wide)
-    cdef size_t at_zeros = reserve(&total, c.groups * p.inputs[0].convolution.padded * c.size)
+    cdef size_t at_zeros = reserve(&total, start_bytes(&p.inputs[0].convolution))  # begin at zero
     zeroed = total
     cdef size_t at_da = reserve(&total, 0 if cache.kept is None else rows * c.groups * c.filters * c.size)
     cdef size_t at_padded = reserve(&total, rows * wide if pads else 0)
@@ -570,19 +731,20 @@ def backward(Cache cache, cnp.ndarray dy, int num_threads=1, bint needs_dx=True)
     c.x, c.w, c.start, c.y = data_of(cache.x), NULL, NULL, NULL
     p.kept, p.dy, p.dx = data_of(cache.kept), data_of(dy), data_of(dx)
     p.da, p.da_padded, p.buffers = work.data + at_da, work.data + at_padded, work.data + at_buffers
-    cdef char *w_user = data_of(grouped)
     cdef char *dw_user = data_of(dw)
     cdef char *db_user = data_of(db)
-    p.dw, p.db = work.data + at_dw if pads else dw_user, work.data + at_db
+    p.dw, p.db = work.data + at_dw if pads or folds else dw_user, work.data + at_db
+    for i in range(p.parts):
+        p.inputs[i].convolution.w, p.inputs[i].convolution.start = work.data + at_w, work.data + at_zeros
+        pack_for_inputs(&p.inputs[i], c, cache.w, work.data + at_w)
+        reserve(&at_w, flipped_bytes(&p.inputs[i]))
     with nogil:
         memset(work.data, 0, zeroed)
-        for i in range(p.parts):
-            p.inputs[i].convolution.w, p.inputs[i].convolution.start = work.data + at_w, work.data + at_zeros
-            pack_flipped(&p.inputs[i], c, w_user, work.data + at_w)
-            reserve(&at_w, flipped_bytes(&p.inputs[i]))
         fastrnn_team_run(backward_task, &p, members)
         if pads:
             unpad(c, p.dw, c.taps * c.channels, dw_user)
+        elif folds:
+            fold(c, p.dw, dw_user)
         if db_user != NULL:
             unpad(c, p.db, 1, db_user)
     if p.stop[0] or p.stop[1]:

@@ -97,6 +97,17 @@ cdef extern from "fastrnn.h" nogil:
         const void *b
         void *c
 
+    ctypedef struct fastrnn_grouped:
+        Py_ssize_t rows, taps, channels, filters
+        Py_ssize_t width
+        const void *x
+        Py_ssize_t x_stride, tap_stride
+        void *w
+        Py_ssize_t w_stride
+        const void *start
+        void *y
+        Py_ssize_t y_stride
+
     ctypedef struct fastrnn_options:
         fastrnn_activation activation, recurrent, output
         double clip
@@ -209,6 +220,8 @@ cdef extern from "fastrnn.h" nogil:
         void (*scatter)(const fastrnn_rows *) noexcept nogil
         void (*add_gram)(const fastrnn_gram *) noexcept nogil
         void (*add_column_sums)(const fastrnn_gram *) noexcept nogil
+        void (*grouped)(const fastrnn_grouped *) noexcept nogil
+        void (*add_grouped_gram)(const fastrnn_grouped *) noexcept nogil
         void (*add_product_sums)(const fastrnn_gram *) noexcept nogil
         void (*norm)(const fastrnn_norm *) noexcept nogil
         void (*norm_back)(const fastrnn_norm_back *) noexcept nogil

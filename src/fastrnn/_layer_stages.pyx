@@ -7,13 +7,14 @@ from libc.string cimport memcpy, memset
 from ._cache cimport padded_to
 from ._convolution cimport (
     buffer_bytes,
-    by_group,
+    choose_way,
     convolve,
-    is_side_by_side,
     multiply_column,
     pack_groups,
     packed_bytes,
     set_start,
+    start_bytes,
+    to_pack,
 )
 from ._kernels cimport (
     FASTRNN_LINEAR,
@@ -112,13 +113,13 @@ cdef class ConvolutionStage(Stage):
         self.work = batch * w.size
         c.kernels, c.size, c.groups = kernels_of(self.kind_in), self.size, groups
         c.channels, c.filters, c.taps = w.shape[1], self.outputs // groups, w.shape[0]
-        c.padded, c.dilation, c.stride, c.left = padded_to(c.kernels, c.filters), dilation, 2 * self.span, 0
+        c.dilation, c.stride, c.left = dilation, 2 * self.span, 0
         c.time, c.outputs = 2 * self.span * batch, batch
         c.y_time, c.y_first, c.y_step, c.activation = batch, 0, 1, activation_of(activation)
-        c.side_by_side = is_side_by_side(c)
+        choose_way(c)
         cdef size_t at_ring = reserve(&total, batch * 2 * self.span * self.inputs * self.size)
         cdef size_t at_out = reserve(&total, batch * self.outputs * self.size)
-        cdef size_t at_start = reserve(&total, groups * c.padded * self.size)
+        cdef size_t at_start = reserve(&total, start_bytes(c))
         cdef size_t at_buffer = reserve(&total, buffer_bytes(c))
         cdef size_t at_panels = reserve(&total, packed_bytes(c) if groups > 1 else 0)
         self.memory = take(total)
@@ -136,7 +137,7 @@ cdef class ConvolutionStage(Stage):
             self.packed = packed_matrix(c.kernels, w, self.size)
             c.w = self.packed.panels
         else:
-            parts = by_group(w, c.groups)
+            parts = to_pack(c, w)
             pack_groups(c, data_of(parts), self.panels)
             c.w = self.panels
         set_start(c, data_of(b), self.start)
