@@ -32,6 +32,11 @@ class Convolution(NamedTuple):
     taps: int
     options: dict[str, Any]
 
+    @property
+    def groups(self) -> int:
+        """Into how many groups channels and filters are cut."""
+        return self.options.get("groups", 1)
+
     def __str__(self) -> str:
         options = "-".join(f"{name}={value}" for name, value in self.options.items())
         return "x".join(map(str, self[:5])) + (f"-{options}" if options else "")
@@ -40,7 +45,8 @@ class Convolution(NamedTuple):
         """x, w, b."""
         rng = np.random.default_rng(0)
         x = rng.normal(size=(self.batch, self.steps, self.channels))
-        w = rng.normal(size=(self.taps, self.channels, self.filters)) / np.sqrt(self.taps * self.channels)
+        seen = self.channels // self.groups
+        w = rng.normal(size=(self.taps, seen, self.filters)) / np.sqrt(self.taps * seen)
         return x.astype(DTYPE), w.astype(DTYPE), rng.normal(size=self.filters).astype(DTYPE)
 
 
@@ -55,6 +61,18 @@ CASES = [
     Convolution(8, 500, 64, 128, 5, {"padding": "same"}),
     Convolution(1, 200, 256, 256, 9, {"padding": "same"}),
     Convolution(16, 400, 3, 16, 7, {"padding": "same"}),
+    Convolution(32, 60, 20, 20, 2, {"padding": "causal", "dilation_rate": 8, "groups": 20}),
+    Convolution(1, 200, 64, 64, 3, {"padding": "same", "groups": 64}),
+    Convolution(32, 1000, 64, 64, 3, {"padding": "same", "groups": 64}),
+    Convolution(1, 2000, 256, 256, 9, {"padding": "same", "groups": 256}),
+    Convolution(8, 500, 128, 128, 4, {"strides": 2, "groups": 128}),
+    Convolution(32, 60, 64, 64, 3, {"padding": "same", "groups": 32}),
+    Convolution(32, 60, 64, 64, 3, {"padding": "same", "groups": 16}),
+    Convolution(32, 60, 64, 64, 3, {"padding": "same", "groups": 8}),
+    Convolution(32, 60, 64, 64, 3, {"padding": "same", "groups": 4}),
+    Convolution(8, 500, 256, 256, 5, {"padding": "causal", "dilation_rate": 4, "groups": 32}),
+    Convolution(8, 500, 128, 128, 4, {"strides": 2, "padding": "same", "groups": 32}),
+    Convolution(8, 500, 96, 96, 3, {"padding": "same", "groups": 16}),
 ]
 TOLERANCES = {"float32": 1e-5, "float64": 1e-13}
 
@@ -86,7 +104,8 @@ def prepare_torch(case: Convolution, backward: bool) -> tuple[Callable[[], Any],
     options = case.options
     stride, rate = options.get("strides", 1), options.get("dilation_rate", 1)
     span = (case.taps - 1) * rate
-    left, right = {"valid": (0, 0), "same": (span // 2, span - span // 2), "causal": (span, 0)}[
+    missing = max((-(-case.steps // stride) - 1) * stride + span + 1 - case.steps, 0)
+    left, right = {"valid": (0, 0), "same": (missing // 2, missing - missing // 2), "causal": (span, 0)}[
         options.get("padding", "valid")
     ]
     x, w, b = case.arrays()
@@ -96,7 +115,7 @@ def prepare_torch(case: Convolution, backward: bool) -> tuple[Callable[[], Any],
 
     def forward() -> Any:
         padded = x if left == right else functional.pad(x, (left, right))
-        return functional.conv1d(padded, w, b, stride, left if left == right else 0, rate)
+        return functional.conv1d(padded, w, b, stride, left if left == right else 0, rate, case.groups)
 
     def run() -> Any:
         if backward:

@@ -137,7 +137,7 @@ typedef struct {
     void *c;
 } fastrnn_gram;
 
-/* A convolution of many groups of C channels and F filters (grouped.h): F is a multiple of W, or W one of F = C.
+/* A convolution of many groups of C channels and F filters (grouped.h): F is W, or a part of it and the same as C.
  *     y (rows, width) = start (width,) + the sum over taps k and channels c of x(k, c)∘w[k, c]
  * A row may be several steps side by side. */
 typedef struct {

@@ -3,8 +3,8 @@
  *     y[r, f] = start[f] + x(r, 0, 0)[f]·w[0, f] + x(r, 0, 1)[f]·w[1, f] + ... + x(r, 1, 0)[f]·w[C, f] + ...
  *
  * x(r, k, c)[f] is what output r sees through tap k of channel c of f's own group.  Where a vector holds several groups,
- * each as large in channels as in filters, that is a vector of x with its values moved; where a group is several
- * vectors, it is one value of x.  No lane is left over, and no sum depends on the lanes beside it.
+ * each as large in channels as in filters, that is a vector of x with its values moved; where a group is a whole
+ * vector, it is one value of x.  No lane is left over, and no sum depends on the lanes beside it.
  */
 
 #define GROUPED_ROWS 32 /* outputs that one sum of the gradient by w takes: their x and dy stay in the nearest caches */
@@ -18,21 +18,27 @@ INLINE VEC FN(channel)(VEC v, const fastrnn_size filters, const fastrnn_size c) 
     return moved;
 }
 
-/* `rows` outputs of one vector.  `filters` of a group that is smaller than a vector, or 0; both constants. */
+/* `rows` outputs of one vector.  `filters` of a group that is less than a vector, otherwise 0; both constants. */
 INLINE void FN(grouped_tile)(const int rows, const fastrnn_size filters, const fastrnn_grouped *p, const REAL *x,
                              const REAL *w, const REAL *start, REAL *y) {
-    const fastrnn_size x_stride = p->x_stride, channels = filters ? filters : p->channels;
+    const fastrnn_size x_stride = p->x_stride, w_stride = p->w_stride, channels = filters ? filters : p->channels;
     VEC sum[8];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) sum[r] = LOAD(start);
-    for (fastrnn_size tap = 0; tap < p->taps; tap++, x += p->tap_stride)
-#pragma GCC unroll 8
-        for (fastrnn_size c = 0; c < channels; c++, w += p->w_stride) {
-            const VEC column = LOAD(w);
+    for (fastrnn_size tap = 0; tap < p->taps; tap++, x += p->tap_stride, w += channels * w_stride)
+        if (filters) {
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) {
-                const REAL *seen = x + r * x_stride;
-                sum[r] += (filters ? FN(channel)(LOAD(seen), filters, c) : ALL(seen[c])) * column;
+                const VEC seen = LOAD(x + r * x_stride);
+#pragma GCC unroll 8
+                for (fastrnn_size c = 0; c < filters; c++)
+                    sum[r] += FN(channel)(seen, filters, c) * LOAD(w + c * w_stride);
+            }
+        } else {
+            for (fastrnn_size c = 0; c < channels; c++) {
+                const VEC column = LOAD(w + c * w_stride);
+#pragma GCC unroll 8
+                for (int r = 0; r < rows; r++) sum[r] += ALL(x[r * x_stride + c]) * column;
             }
         }
 #pragma GCC unroll 8
@@ -46,7 +52,7 @@ INLINE void FN(grouped_tiles)(const fastrnn_size filters, const fastrnn_grouped 
         const fastrnn_size r = left < rows ? p->rows - rows : row;
         for (fastrnn_size f = 0; f < p->width; f += W) {
             const fastrnn_size j = p->width - f < W ? p->width - W : f;
-            const REAL *x = (const REAL *)p->x + r * p->x_stride + (filters ? j : j / p->filters * p->channels);
+            const REAL *x = (const REAL *)p->x + r * p->x_stride + (filters ? j : j / W * p->channels);
             const REAL *w = (const REAL *)p->w + j, *start = (const REAL *)p->start + j;
             REAL *y = (REAL *)p->y + r * p->y_stride + j;
             if (rows == 8) FN(grouped_tile)(8, filters, p, x, w, start, y);
@@ -72,7 +78,7 @@ static void FN(grouped_values)(const fastrnn_grouped *p) {
 
 static void FN(grouped)(const fastrnn_grouped *p) {
     if (p->width < W) FN(grouped_values)(p);
-    else if (p->filters >= W) FN(grouped_tiles)(0, p);
+    else if (p->filters == W) FN(grouped_tiles)(0, p);
     else if (p->filters == 1) FN(grouped_tiles)(1, p);
     else if (p->filters == 2 && W > 2) FN(grouped_tiles)(2, p);
     else if (p->filters == 4 && W > 4) FN(grouped_tiles)(4, p);

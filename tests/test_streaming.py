@@ -211,6 +211,7 @@ def test_every_kind_of_layer_is_bound_again(rng: np.random.Generator) -> None:
     layers: list[Layer] = [
         LSTM(4, layer_norm=True, peephole=True, projection=3, return_sequences=True),
         EchoState(5, return_sequences=True), Conv1D(6, 2, padding="causal", groups=3), Conv1D(4, 1),
+        Conv1D(3, 3, padding="causal", dilation_rate=2, groups=3),
         WaveNet(3, dilations=(1, 2), outputs=4), LayerNormalization(), BatchNormalization(), TimeDistributed(Dense(3)),
         Residual(Dense(4), projection=True), Parallel([Dense(2), GRU(3, return_sequences=True)]), RNN(Elman(3)),
     ]  # fmt: skip

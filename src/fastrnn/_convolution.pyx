@@ -10,7 +10,7 @@ side by side in memory, the K steps that an output sees are one row of a matrix 
 one product of depth K·C.  Where the steps are not side by side, or some are padding, each tap is a product that starts
 from the sum so far; the order of the sum is the same, tap by tap and channel by channel, and so are the bits.
 
-Groups that are whole vectors, or of which a vector holds several, are summed value by value over the filters of all of
+Groups that are a whole vector, or of which a vector holds several, are summed value by value over the filters of all of
 them (grouped.h), for each stretch of outputs that see the same taps.
 
 The gradient by x is made of convolutions of the gradient by y (`set_input_part`), that by w of products aᵀ·b.
@@ -47,7 +47,7 @@ cdef void choose_way(Convolution *p) noexcept nogil:
     cdef Py_ssize_t width = p.kernels.width, wide = p.groups * p.filters
     p.padded, p.at_once = padded_to(p.kernels, p.filters), 0
     p.side_by_side = p.taps == 1 or (p.taps > 1 and p.dilation == 1 and p.groups == 1)
-    if p.groups > 1 and (p.padded == p.filters or (p.channels == p.filters and width % p.filters == 0)):
+    if p.groups > 1 and (p.filters == width or (p.channels == p.filters and width % p.filters == 0)):
         p.padded, p.at_once = p.filters, 1
         while wide < 4 * width and p.at_once * wide % width and p.stride == 1 and p.y_step == 1:
             p.at_once *= 2
@@ -475,7 +475,7 @@ cdef void add_gram(const Backward *p, const char *x, const char *da, Py_ssize_t 
 
 
 cdef bint sums_by_lanes(const Convolution *p) noexcept nogil:
-    """Whether the grouped kernels sum the gradient by w too: where groups are whole vectors, products do."""
+    """Whether the grouped kernels sum the gradient by w too: where a group is a whole vector, products do."""
     return p.at_once and p.filters < p.kernels.width
 
 

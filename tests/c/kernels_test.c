@@ -395,11 +395,115 @@ static void test_sums_over_rows(fastrnn_size rows, fastrnn_size m, fastrnn_size 
         for (fastrnn_size r = 0; r < rows; r++) sum += get(b, r * n + j), scale += fabs(get(b, r * n + j));
         summed &= fabs(get(sums, j) - sum) <= (double)(rows + 2) * eps() * scale;
     }
+    for (fastrnn_size columns = 1; columns < kernel->width; columns++) { /* not whole vectors of them */
+        void *some = part_of(sums_before, 1, columns, 0, columns);
+        kernel->add_column_sums(&(fastrnn_gram){rows, 0, columns, n, NULL, 0, b, some});
+        summed &= same(some, sums, columns);
+        free(some);
+    }
     check(right, "add_gram", rows, m, n);
     check(summed, "add_column_sums", rows, n, 0);
     test_product_sums(rows, n);
     test_gram_parts(&gram, c_before, sums_before, sums);
     free(a), free(b), free(c), free(sums), free(c_before), free(sums_before);
+}
+
+/* ---- convolutions of many groups --------------------------------------------------------------------------------- */
+
+/* The value of x that output r sees through tap k of channel c of the group of filter f. */
+static double seen_by(const fastrnn_grouped *p, fastrnn_size r, fastrnn_size k, fastrnn_size c, fastrnn_size f) {
+    return get(p->x, r * p->x_stride + k * p->tap_stride + f / p->filters * p->channels + c);
+}
+
+static int right_grouped(const fastrnn_grouped *p) {
+    int right = 1;
+    for (fastrnn_size r = 0; r < p->rows; r++)
+        for (fastrnn_size f = 0; f < p->width; f++) {
+            double sum = get(p->start, f), scale = fabs(sum);
+            for (fastrnn_size i = 0; i < p->taps * p->channels; i++) {
+                const double x = seen_by(p, r, i / p->channels, i % p->channels, f);
+                const double term = x * get(p->w, i * p->w_stride + f);
+                sum += term, scale += fabs(term);
+            }
+            const double terms = (double)(p->taps * p->channels + 2);
+            right &= fabs(get(p->y, r * p->y_stride + f) - sum) <= terms * eps() * scale;
+        }
+    return right;
+}
+
+static int right_grouped_gram(const fastrnn_grouped *p, const void *before) {
+    int right = 1;
+    for (fastrnn_size i = 0; i < p->taps * p->channels; i++)
+        for (fastrnn_size f = 0; f < p->width; f++) {
+            double sum = get(before, i * p->w_stride + f), scale = fabs(sum);
+            for (fastrnn_size r = 0; r < p->rows; r++) {
+                const double term = seen_by(p, r, i / p->channels, i % p->channels, f) * get(p->y, r * p->y_stride + f);
+                sum += term, scale += fabs(term);
+            }
+            const double terms = (double)(p->rows + 2);
+            right &= fabs(get(p->w, i * p->w_stride + f) - sum) <= terms * eps() * scale;
+        }
+    return right;
+}
+
+/* The same row by row into y, and by whole vectors and the rest of the lanes into dw: no bit may depend on it. */
+static void test_grouped_parts(const fastrnn_grouped *p, const fastrnn_grouped *back, const void *before) {
+    int by_row = 1, by_lanes = 1;
+    for (fastrnn_size r = 0; r < p->rows; r++) {
+        void *y = array(p->width);
+        fastrnn_grouped part = *p;
+        part.rows = 1, part.x = at(p->x, r * p->x_stride), part.y = y;
+        kernel->grouped(&part);
+        by_row &= same(y, at(p->y, r * p->y_stride), p->width);
+        free(y);
+    }
+    const fastrnn_size rows = p->taps * p->channels, stride = p->w_stride;
+    for (fastrnn_size first = 0, last; p->filters < kernel->width && first < p->width; first = last) {
+        last = least(first + kernel->width, p->width);
+        void *dw = part_of(before, rows, stride, first, last);
+        fastrnn_grouped part = *back;
+        part.width = last - first, part.x = at(p->x, first), part.w = at(dw, first), part.y = at(back->y, first);
+        kernel->add_grouped_gram(&part);
+        by_lanes &= is_part_of(back->w, dw, rows, stride, first, last);
+        free(dw);
+    }
+    check(by_row, "grouped row by row", p->rows, p->filters, p->width);
+    check(by_lanes, "parts of add_grouped_gram", p->rows, p->filters, p->width);
+}
+
+/* Rows of w and y that are longer than they need be, rows of x that overlap: each as long as its last window. */
+static void test_grouped(fastrnn_size rows, fastrnn_size taps, fastrnn_size channels, fastrnn_size filters,
+                         fastrnn_size groups) {
+    const fastrnn_size width = groups * filters, stride = width + rows % 3, depth = taps * channels;
+    const fastrnn_size x_stride = groups * channels + rows % 2, tap_stride = groups * channels * (1 + taps % 2);
+    const fastrnn_size x_size = taps ? (rows - 1) * x_stride + (taps - 1) * tap_stride + groups * channels : 0;
+    void *x = random_array(x_size), *start = random_array(width), *y = array(rows * stride);
+    void *random = random_array(depth * stride), *w = part_of(random, depth, stride, 0, width);
+    fastrnn_grouped p = {rows, taps, channels, filters, width, x, x_stride, tap_stride, w, stride, start, y, stride};
+    kernel->grouped(&p);
+    check(right_grouped(&p) && is_part_of(y, y, rows, stride, 0, width), "grouped", rows, filters, groups);
+
+    void *dy = random_array(rows * stride), *dw = copy_of(w, depth * stride);
+    fastrnn_grouped back = p;
+    back.w = dw, back.start = NULL, back.y = dy;
+    if (filters < kernel->width) {
+        kernel->add_grouped_gram(&back);
+        check(right_grouped_gram(&back, w) && is_part_of(dw, dw, depth, stride, 0, width), "add_grouped_gram", rows,
+              filters, groups);
+    }
+    test_grouped_parts(&p, &back, w);
+    free(x), free(start), free(y), free(random), free(w), free(dy), free(dw);
+}
+
+static void test_groups(void) {
+    const fastrnn_size rows[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 33, 70};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (fastrnn_size taps = 0; taps <= 10; taps++)
+            for (fastrnn_size filters = 1; filters <= kernel->width; filters *= 2)
+                for (fastrnn_size groups = 1; groups <= 2 * kernel->width / filters + 3; groups += 1 + groups / 3) {
+                    test_grouped(rows[i], taps, filters, filters, groups);
+                    if (filters == kernel->width) test_grouped(rows[i], taps, 1 + groups % 5, filters, groups);
+                }
 }
 
 /* ---- layer norm -------------------------------------------------------------------------------------------------- */
@@ -1238,6 +1342,7 @@ static void test_type(void) {
             test_sums_over_rows(many_rows[j], units, 1 + (units + many_rows[j]) % 7);
     }
     for (fastrnn_size n = 0; n <= 70; n++) test_values(n);
+    test_groups();
     test_activations();
     test_cells(sizes, SIZES - 1);
 }

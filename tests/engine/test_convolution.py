@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import fastrnn
 from fastrnn import reference
 
-from ..helpers import assert_close
+from ..helpers import assert_close, central_difference
 from .cases import assert_same_bits, dtypes, in_double, instruction_sets
 
 Array = np.ndarray
@@ -92,6 +92,13 @@ def assert_right(arguments: dict[str, Any], **options: Any) -> None:
         assert_close(results[name], value, single if dtype == np.float32 else "float64", name)
 
 
+@pytest.fixture
+def poisoned_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New arrays full of NaN: an output that nobody writes is found out."""
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float, **order: np.full(shape, np.nan, dtype, **order))
+    monkeypatch.setattr(np, "empty_like", lambda array, **options: np.full_like(array, np.nan, **options))
+
+
 # ---- against the reference -------------------------------------------------------------------------------------------
 
 
@@ -117,6 +124,50 @@ def test_groups(
     assert_right(conv1d_arguments(rng, shape, dtype, groups), groups=groups, **options)
 
 
+# Channels of a group, filters of a group, groups: parts of a vector and whole ones, few lanes and many, with a rest.
+MANY_GROUPS = [
+    (1, 1, 2), (1, 1, 3), (1, 1, 8), (1, 1, 20), (1, 1, 67), (1, 1, 128), (2, 2, 3), (2, 2, 33), (4, 4, 2), (4, 4, 19),
+    (8, 8, 2), (8, 8, 9), (16, 16, 3), (3, 8, 2), (5, 16, 2), (16, 4, 2), (1, 4, 5), (32, 32, 2),
+]  # fmt: skip
+
+
+@instruction_sets
+@dtypes
+@pytest.mark.parametrize("sizes", MANY_GROUPS, ids=lambda sizes: "x".join(map(str, sizes)))
+@pytest.mark.parametrize("taps", [1, 2, 9], ids="K={}".format)
+@pytest.mark.usefixtures("poisoned_outputs")
+def test_many_groups(
+    sizes: tuple[int, int, int], taps: int, dtype: str, instruction_set: str, rng: np.random.Generator
+) -> None:
+    channels, filters, groups = sizes
+    arguments = conv1d_arguments(rng, (2, 53, channels, filters, taps), dtype, groups)
+    for options in OPTIONS:
+        if taps == 9 and options == OPTIONS[-1]:
+            continue
+        assert_right(arguments, groups=groups, activation="tanh", **options)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 5), (2, 2, 3), (4, 4, 2)], ids=str)
+@pytest.mark.parametrize("options", OPTIONS[:-1], ids=str)
+def test_gradients_of_many_groups(
+    sizes: tuple[int, int, int], options: dict[str, Any], rng: np.random.Generator
+) -> None:
+    """Against central finite differences of the fast function itself."""
+    channels, filters, groups = sizes
+    arguments = conv1d_arguments(rng, (2, 19, channels, filters, 3), groups=groups)
+    y, cache = fastrnn.conv1d_forward(*arguments.values(), groups=groups, activation="tanh", **options)
+    dy = some_gradient(y.shape)
+    gradients = fastrnn.conv1d_backward(dy, cache)
+    for name, value in arguments.items():
+
+        def loss(shifted: Array, name: str = name) -> float:
+            given = {**arguments, name: shifted}.values()
+            y, _ = fastrnn.conv1d_forward(*given, groups=groups, activation="tanh", **options)
+            return float(np.sum(dy * y))
+
+        assert_close(getattr(gradients, f"d{name}"), central_difference(loss, value), "finite_difference", f"d{name}")
+
+
 @instruction_sets
 @dtypes
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu", "linear", None])
@@ -136,6 +187,9 @@ def test_anything(instruction_set: str, data: st.DataObject) -> None:
     batch, steps, taps = (data.draw(st.integers(1, high)) for high in (4, 40, 6))
     groups = data.draw(st.integers(1, 3))
     channels, filters = (data.draw(st.integers(1, 20)) for _ in range(2))
+    if data.draw(st.booleans()):
+        groups, channels = data.draw(st.integers(2, 40)), data.draw(st.sampled_from([1, 2, 4, 8]))
+        filters = channels
     stride, rate = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
     least = max((taps - 1) * rate + 1 - steps, 0)
     padding = data.draw(st.one_of(st.sampled_from(["same", "causal"]), st.tuples(*[st.integers(least, least + 9)] * 2)))
@@ -192,6 +246,37 @@ def test_a_row_alone_or_in_a_batch(
 
 
 @instruction_sets
+@dtypes
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("sizes", [(1, 3), (1, 35), (2, 20), (4, 7), (8, 5)], ids=str)
+def test_a_row_of_many_groups_alone_or_in_a_batch(
+    options: dict[str, Any], sizes: tuple[int, int], dtype: str, instruction_set: str, rng: np.random.Generator
+) -> None:
+    size, groups = sizes
+    arguments = conv1d_arguments(rng, (5, 60, size, size, 3), dtype, groups)
+    y, _ = fastrnn.conv1d_forward(*arguments.values(), groups=groups, **options)
+    dy = rng.normal(size=y.shape).astype(dtype)
+    every = run(fastrnn, arguments, dy, activation="sigmoid", groups=groups, **options)
+    for row in (0, 4):
+        alone = {**arguments, "x": arguments["x"][row]}
+        results = run(fastrnn, alone, dy[row], activation="sigmoid", groups=groups, **options)
+        assert_same_bits({name: results[name] for name in ("y", "dx")}, {name: every[name][row] for name in ("y", "dx")})
+
+
+@instruction_sets
+@pytest.mark.parametrize("size", [1, 4, 8, 16])
+@pytest.mark.parametrize("options", [{"padding": "same"}, {"strides": 2}], ids=str)
+def test_many_groups_on_any_number_of_threads(
+    size: int, options: dict[str, Any], instruction_set: str, rng: np.random.Generator
+) -> None:
+    groups = 48 // size
+    arguments = conv1d_arguments(rng, (3, 18_000 // size, size, size, 9), "float32", groups)
+    one = run(fastrnn, arguments, groups=groups, num_threads=1, **options)
+    for threads in (2, 3):
+        assert_same_bits(run(fastrnn, arguments, groups=groups, num_threads=threads, **options), one)
+
+
+@instruction_sets
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(
     "shape", [(1, 3000, 60, 64, 3), (40, 100, 20, 67, 4), (3, 700, 64, 130, 2)], ids=lambda s: "x".join(map(str, s))
@@ -239,11 +324,14 @@ def test_any_layout_of_memory(dtype: str, rng: np.random.Generator) -> None:
 @instruction_sets
 @dtypes
 @pytest.mark.parametrize("options", [{}, {"padding": "causal"}, {"padding": "causal", "dilation_rate": 5}], ids=str)
+@pytest.mark.parametrize("sizes", [(7, 19, 1), (1, 1, 21), (4, 4, 5)], ids=str)
 def test_steps_that_have_been_do_not_change(
-    options: dict[str, Any], dtype: str, instruction_set: str, rng: np.random.Generator
+    sizes: tuple[int, int, int], options: dict[str, Any], dtype: str, instruction_set: str, rng: np.random.Generator
 ) -> None:
     """What a stream gives: an output has the same bits whatever comes behind its window, and however much before it."""
-    x, w, b = conv1d_arguments(rng, (2, 90, 7, 19, 3), dtype).values()
+    channels, filters, groups = sizes
+    x, w, b = conv1d_arguments(rng, (2, 90, channels, filters, 3), dtype, groups).values()
+    options = {**options, "groups": groups}
     y, _ = fastrnn.conv1d_forward(x, w, b, **options)
     span = 2 * options.get("dilation_rate", 1) + 1
     for steps in (span, 30, 61):
