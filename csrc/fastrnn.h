@@ -276,10 +276,10 @@ typedef struct {
     void (*gather_add)(const fastrnn_rows *);          /* add to what is there */
     void (*scatter)(const fastrnn_rows *);
     void (*add_gram)(const fastrnn_gram *);
-    void (*add_column_sums)(const fastrnn_gram *);  /* c (n,) += the columns of b; any n */
+    void (*add_column_sums)(const fastrnn_gram *); /* c (n,) += the columns of b; any n */
     void (*grouped)(const fastrnn_grouped *);
     void (*add_grouped_gram)(const fastrnn_grouped *); /* w += the gradient by it, where y is that by y; F < W */
-    void (*add_product_sums)(const fastrnn_gram *); /* c (n,) += the columns of a∘b, both (rows, n) */
+    void (*add_product_sums)(const fastrnn_gram *);    /* c (n,) += the columns of a∘b, both (rows, n) */
     void (*norm)(const fastrnn_norm *);
     void (*norm_back)(const fastrnn_norm_back *);
     /* rows of n values: y = a∘m;  y += a∘m;  y = m∘a + (1 - m)∘y;  kept = m∘d, d = (1 - m)∘d.  m_step 0: a constant */

@@ -2,12 +2,12 @@
  *
  *     y[r, f] = start[f] + x(r, 0, 0)[f]·w[0, f] + x(r, 0, 1)[f]·w[1, f] + ... + x(r, 1, 0)[f]·w[C, f] + ...
  *
- * x(r, k, c)[f] is what output r sees through tap k of channel c of f's own group.  Where a vector holds several groups,
- * each as large in channels as in filters, that is a vector of x with its values moved; where a group is a whole
- * vector, it is one value of x.  No lane is left over, and no sum depends on the lanes beside it.
+ * x(r, k, c)[f] is what output r sees through tap k of channel c of f's own group.  Where a vector holds several
+ * groups, each as large in channels as in filters, that is a vector of x with its values moved; where a group is a
+ * whole vector, it is one value of x.  No lane is left over, and no sum depends on the lanes beside it.
  */
 
-#define GROUPED_ROWS 32 /* outputs that one sum of the gradient by w takes: their x and dy stay in the nearest caches */
+#define GROUPED_ROWS 32 /* outputs in one sum of the gradient by w: what they see stays in the nearest caches */
 
 /* Channel c of each lane's group, from a vector of channels. */
 INLINE VEC FN(channel)(VEC v, const fastrnn_size filters, const fastrnn_size c) {
@@ -99,8 +99,7 @@ INLINE void FN(grouped_gram_tile)(const int taps, const fastrnn_size filters, co
         for (int tap = 0; tap < taps; tap++) {
             const VEC seen = LOAD(x + tap * p->tap_stride);
 #pragma GCC unroll 8
-            for (fastrnn_size c = 0; c < filters; c++)
-                sum[tap * filters + c] += FN(channel)(seen, filters, c) * d;
+            for (fastrnn_size c = 0; c < filters; c++) sum[tap * filters + c] += FN(channel)(seen, filters, c) * d;
         }
     }
 #pragma GCC unroll 8

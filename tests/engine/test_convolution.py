@@ -260,7 +260,9 @@ def test_a_row_of_many_groups_alone_or_in_a_batch(
     for row in (0, 4):
         alone = {**arguments, "x": arguments["x"][row]}
         results = run(fastrnn, alone, dy[row], activation="sigmoid", groups=groups, **options)
-        assert_same_bits({name: results[name] for name in ("y", "dx")}, {name: every[name][row] for name in ("y", "dx")})
+        assert_same_bits(
+            {name: results[name] for name in ("y", "dx")}, {name: every[name][row] for name in ("y", "dx")}
+        )
 
 
 @instruction_sets
