@@ -240,7 +240,7 @@ class Layer(Configurable):
 
     def admitted(self, steps: Steps) -> Steps:
         """What is known of the input's steps in the form that the layer can do with; see `takes_holes`."""
-        return steps if self.takes_holes else steps.without_holes(repr(self))
+        return steps if self.takes_holes else steps.without_holes(self)
 
     def time_arguments(self, steps: Steps) -> dict[str, Any]:
         """The keywords about time that `forward` and `infer` are called with."""

@@ -61,7 +61,7 @@ class Steps(NamedTuple):
         within = np.arange(time) < self.lengths[:, None]
         return within if self.mask is None else within & self.mask
 
-    def without_holes(self, layer: str) -> Steps:
+    def without_holes(self, layer: object) -> Steps:
         """The same with lengths in place of the mask, which must cut off nothing but the ends of rows."""
         if self.mask is None:
             return self
@@ -71,7 +71,7 @@ class Steps(NamedTuple):
         lengths = np.count_nonzero(counted, axis=1)
         if (counted != (np.arange(time) < lengths[:, None])).any():
             raise ValueError(
-                f"mask: {layer} looks at several steps at a time and can leave out nothing but the ends of rows, got a "
+                f"mask: {layer!r} looks at several steps at a time and can leave out nothing but the ends of rows, got a "
                 "mask with steps that count behind steps that do not"
             )
         return Steps(lengths, None, self.reset_mask)
