@@ -78,7 +78,7 @@ MAY_IMPORT = {
     "reference": set(),
     "forecasting": TRAINING | {"datasets"},
     "benchmark": TRAINING | {"reference", "datasets", "forecasting", "_kernels", "_session", "_recurrent_stage"},
-    "cli": TRAINING | {"datasets", "forecasting", "benchmark", "reference"},
+    "cli": TRAINING | {"datasets", "forecasting", "benchmark", "reference", "_threads"},
     "__main__": {"cli"},
     # What the user sees: everything lazily, at import no more than the functions.
     "__init__": {"_config", "_packing", "_threads", "functional"},
