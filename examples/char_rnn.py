@@ -188,7 +188,7 @@ def timed(function, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500, help="training steps (default: 1500)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the sample (default: 0)")
     args = parser.parse_args()

@@ -98,10 +98,11 @@ def table(result: Backtest, labels: dict[str, str], chosen: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default=".", help="directory of the picture")
-    parser.add_argument("--seeds", type=int, default=3, help="networks trained for each candidate")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default=".", help="directory of the picture (default: this one)")
+    parser.add_argument("--seeds", type=int, default=3, help="networks trained for each candidate (default: 3)")
     arguments = parser.parse_args()
+    os.makedirs(arguments.out, exist_ok=True)
     started = time.perf_counter()
 
     co2 = datasets.co2_monthly()
@@ -113,11 +114,15 @@ def main() -> None:
     labels = {name: BASELINES.get(name, name) for name in result.forecasts}
     table(result, labels, chosen)
 
-    shown = {name: label for name, label in labels.items() if name in BASELINES}
-    picture = os.path.join(arguments.out, "forecast_co2.png")
-    renamed = Backtest(result.origins, result.truth, result.forecasts | {"network": result.forecasts[chosen]})
-    draw_errors_by_step(renamed, picture, shown | {"network": chosen}, step="months", unit="ppm")
-    print(f"\n{picture}\n{time.perf_counter() - started:.1f} seconds")
+    if find_spec("matplotlib") is None:
+        print('\nno picture: that needs matplotlib, pip install "fastrnn[forecast]"')
+    else:
+        shown = {name: label for name, label in labels.items() if name in BASELINES}
+        picture = os.path.join(arguments.out, "forecast_co2.png")
+        renamed = Backtest(result.origins, result.truth, result.forecasts | {"network": result.forecasts[chosen]})
+        draw_errors_by_step(renamed, picture, shown | {"network": chosen}, step="months", unit="ppm")
+        print(f"\n{picture}")
+    print(f"{time.perf_counter() - started:.1f} seconds")
 
 
 if __name__ == "__main__":

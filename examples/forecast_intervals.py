@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -73,10 +74,11 @@ def draw(result: Backtest, moments: np.ndarray, path: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--out", default=".", help="directory of the picture")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=8, help="passes over the training part (default: 8)")
+    parser.add_argument("--out", default=".", help="directory of the picture (default: this one)")
     arguments = parser.parse_args()
+    os.makedirs(arguments.out, exist_ok=True)
     started = time.perf_counter()
 
     bikes = read_csv(datasets.path("bike_sharing"), "bikers", planned=["workingday", "holiday"])
@@ -87,6 +89,7 @@ def main() -> None:
     blind = backtest(networks, split, bikes.y, bikes.X, **data)
 
     print(f"bikes in the next {HORIZON} hours, {len(told.origins)} forecasts of the last eight weeks")
+    print("MAE, the mean absolute error, and the mean width of the intervals are in bikes an hour\n")
     print(f"{'':<28} {'MAE':>8} {'without plan':>14} {'90 % interval held':>20} {'mean width':>12}")
     for name, label in LABELS.items():
         line = f"{label:<28} {told.mae(name):8.2f}"
@@ -94,9 +97,13 @@ def main() -> None:
             (coverage,) = told.coverage(name)
             line += f" {blind.mae(name):14.2f} {coverage.actual:20.1%} {coverage.width:12.0f}"
         print(line)
-    path = os.path.join(arguments.out, "forecast_intervals.png")
-    draw(told, np.asarray(bikes.time), path)
-    print(f"\n{path}\n{time.perf_counter() - started:.1f} seconds")
+    if find_spec("matplotlib") is None:
+        print('\nno picture: that needs matplotlib, pip install "fastrnn[forecast]"')
+    else:
+        path = os.path.join(arguments.out, "forecast_intervals.png")
+        draw(told, np.asarray(bikes.time), path)
+        print(f"\n{path}")
+    print(f"{time.perf_counter() - started:.1f} seconds")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 sequence to sequence   a sine wave of unknown frequency, freed from noise while it comes in
 sequence to vector     bicycles rented in the next hour, from the last 48 hours
 vector to sequence     a damped swing, drawn from its frequency, damping and phase
-encoder-decoder        bicycles rented in each of the next 24 hours, from the last 48 and the calendar
+encoder-decoder        the next ten values of a noisy sum of two waves, one after the other, from the last 50
 
 python examples/four_kinds.py [--seed 0] [--quick]
 """
@@ -130,7 +130,7 @@ TASKS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="seed of data and weights (default: 0)")
     parser.add_argument("--quick", action="store_true", help="one epoch each, to see how it goes and not how well")
     args = parser.parse_args()

@@ -193,7 +193,7 @@ def seconds_per_step(policy: Policy, steps: int = 5000) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=400, help="rollouts to learn from (default: 400)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the world (default: 0)")
     parser.add_argument("--quick", action="store_true", help="a few rollouts, to see that it runs")

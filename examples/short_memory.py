@@ -110,13 +110,14 @@ def draw(errors: dict[str, list[float]], baseline: float, file: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200, help="length of the sequences (default: 200)")
     parser.add_argument("--epochs", type=int, default=8, help="passes over 10,000 sequences (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="seed of data and weights (default: 0)")
-    parser.add_argument("--out", type=Path, default=Path("."), help="directory of the picture")
+    parser.add_argument("--out", type=Path, default=Path("."), help="directory of the picture (default: this one)")
     parser.add_argument("--quick", action="store_true", help="one epoch over fewer sequences, to see how it goes")
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     count, epochs = (500, 1) if args.quick else (TRAIN, args.epochs)
 
     rng = np.random.default_rng(args.seed)
@@ -134,7 +135,7 @@ def main() -> None:
         errors[name] = history.history["val_loss"]
         print(f"{name:<20}{errors[name][-1]:10.4f}{perf_counter() - start:10.1f} s", flush=True)
     if find_spec("matplotlib") is None:
-        print("\nno picture: matplotlib is not installed")
+        print('\nno picture: that needs matplotlib, pip install "fastrnn[forecast]"')
         return
     file = args.out / "short_memory.png"
     draw(errors, baseline, file)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from importlib.util import find_spec
 from time import perf_counter
 
 import numpy as np
@@ -101,10 +102,10 @@ def draw(hours: np.ndarray, truth: np.ndarray, paths: np.ndarray, days: int, fil
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=25)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default=".", help="directory of the picture")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=25, help="passes over the days to learn from (default: 25)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and paths (default: 0)")
+    parser.add_argument("--out", default=".", help="directory of the picture (default: this one)")
     arguments = parser.parse_args()
 
     hours, bikes, working = hourly(datasets.bike_sharing())
@@ -153,6 +154,9 @@ def main() -> None:
     print(f"{'hour':>4} {'5 %':>6} {'median':>7} {'95 %':>6} {'came':>6}")
     for hour in range(0, DAY, 3):
         print(f"{hour:>4} {lower[-1, hour]:6.0f} {median[-1, hour]:7.0f} {upper[-1, hour]:6.0f} {truth[-1, hour]:6.0f}")
+    if find_spec("matplotlib") is None:
+        print('\nno picture: that needs matplotlib, pip install "fastrnn[forecast]"')
+        return
     file = os.path.join(arguments.out, "stream_forecast.png")
     draw(hours, bikes, paths, 6, file)
     print(f"\n{file}")

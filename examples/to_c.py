@@ -65,7 +65,7 @@ def run_program(directory: Path, x: np.ndarray) -> np.ndarray | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=8, help="passes over the training waves (default: 8)")
     parser.add_argument("--directory", type=Path, help="where to put the files (default: a temporary directory)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights and of the waves (default: 0)")

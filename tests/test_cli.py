@@ -241,7 +241,7 @@ def test_a_missing_extra_is_told_before_any_work(csv, tmp_path, capsys, monkeypa
 
     monkeypatch.setattr(builtins, "__import__", without)
     line = fails(capsys, "forecast", csv(), "--out", tmp_path / "out")
-    assert f'needs {missing}: pip install "fastrnn[forecast]"' in line
+    assert line == f'fastrnn forecast: forecasting needs {missing}: pip install "fastrnn[forecast]"\n'
     assert not (tmp_path / "out").exists()
 
 
@@ -249,10 +249,59 @@ def test_without_rich_the_table_is_plain(csv, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "rich.console", None)
     assert main(["forecast", csv(), "--horizon", "2", "--quiet", "--out", str(tmp_path / "out"), *QUICK]) == 0
     lines = capsys.readouterr().out.splitlines()
-    (head,) = [line for line in lines if line.startswith("forecast  ") and "MAE power" in line]
+    (above,) = [i for i, line in enumerate(lines) if line.split() == ["MAE", "RMSE", "against", "the", "MAE,", "last"]]
+    head = lines[above + 1]
+    assert head.split() == ["forecast", "power", "power", "best", "baseline", "2", "hours"]
     (network,) = [line for line in lines if line.startswith("GRU, 4 units") and "%" in line]
     assert len(network) <= len(head)
     assert "mean absolute error by hours ahead, power" in lines
+
+
+@pytest.mark.parametrize("columns", [None, 60])
+@pytest.mark.parametrize("rich", [True, False])
+def test_wide_tables_are_cut_between_columns(csv, tmp_path, capsys, monkeypatch, columns, rich):
+    """Every figure of the JSON stands in the tables, and no line of them is wider than the terminal."""
+    monkeypatch.setenv("COLUMNS", str(columns or ""))
+    days = np.arange(120)
+    sold = 0.02 + 0.01 * np.sin(2 * np.pi * days / 7) + 0.001 * np.cos(days**2)
+    rows = (f"{np.datetime64('2024-01-01') + day},{value}" for day, value in zip(days, sold, strict=True))
+    file = csv("day,sold_for_each_square_metre\n" + "\n".join(rows) + "\n")
+    if rich:
+        pytest.importorskip("rich")
+    else:
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+    arguments = ["forecast", file, "--horizon", "8", "--layers", "2", "--out", str(tmp_path / "out"), *QUICK]
+    assert main([*arguments, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert main([*arguments, "--quiet"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if re.search(r"[\d.]{4,}|MAE |^-+$|[━─]{4}", line) and ":" not in line]
+    assert len(rows) >= 8 and max(map(len, rows)) <= (columns or 80) and "…" not in "".join(lines)
+    shown = {word for row in rows for word in row.split()}
+    numbers = [*figures["mae"].values(), *figures["rmse"].values(), *figures["mae_last_origin"].values()]
+    assert {f"{number:#.4g}" for number in numbers} <= shown
+    by_step = [error for errors in figures["mae_by_step"].values() for error in np.array(errors)[[0, 1, 2, 3, 5, 7]]]
+    assert {f"{error:#.3g}" for error in by_step} <= shown
+
+
+def test_threads(csv, tmp_path, capsys, monkeypatch):
+    """They hold for the command alone."""
+    seen = []
+
+    def compare(*arguments, **keywords):
+        seen.append(fastrnn.get_num_threads())
+        raise ValueError("that is all")
+
+    monkeypatch.setattr("fastrnn.forecasting.pipeline.compare", compare)
+    before = fastrnn.get_num_threads()
+    for threads in (["--threads", "3"], []):
+        assert main(["forecast", csv(), "--out", str(tmp_path), *QUICK, *threads]) == 2
+        assert capsys.readouterr().err == "fastrnn forecast: that is all\n" and fastrnn.get_num_threads() == before
+    assert seen == [3, before]
+    for wrong in ("0", "257", "two"):
+        assert f"--threads: expected a whole number from 1 to 256, got '{wrong}'" in fails(
+            capsys, "forecast", csv(), "--threads", wrong
+        )
 
 
 def test_intervals(csv, tmp_path, capsys):

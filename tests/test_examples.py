@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ SHORT = {  # arguments that make a script quick
     "stream_forecast.py": ["--epochs", "1"],
     "long_sequences.py": ["--quick"],
     "short_memory.py": ["--quick"],
+    "wavenet.py": ["--quick"],
 }
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are part of the sources alone")
@@ -63,6 +65,18 @@ def char_rnn(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_runs(name: str, tmp_path: Path) -> None:
     assert run_example(name, *SHORT.get(name, []), directory=tmp_path).strip()
+
+
+@pytest.mark.parametrize("name", ["dates.py", "long_sequences.py", "short_memory.py", "wavenet.py"])
+def test_runs_without_matplotlib(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(sys, "argv", [name, *SHORT[name]])
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    assert 'matplotlib, pip install "fastrnn[forecast]"\n' in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 def test_char_rnn_shows_both_times_and_learns(char_rnn: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,11 +124,20 @@ def test_to_c_compares_with_the_program(tmp_path: Path) -> None:
     assert {"net.c", "net.h", "main.c", "net"} <= {path.name for path in tmp_path.iterdir()}
 
 
+def test_wavenet_measures_the_receptive_field_of_the_formula(tmp_path: Path) -> None:
+    lines = run_example("wavenet.py", "--quick", directory=tmp_path).splitlines()
+    measured, derived = ([int(word) for word in line.split() if word.isdigit()] for line in lines[3:5])
+    assert measured == derived == [2, 4, 8, 16, 17, 19, 23, 31]
+    assert lines[-1] == "wavenet.png" and (tmp_path / lines[-1]).stat().st_size > 20_000
+
+
 @pytest.mark.slow
 def test_dates_reach_their_figure(tmp_path: Path) -> None:
     """At least 98 % of the held-out dates are right in every digit."""
     lines = run_example("dates.py", directory=tmp_path).splitlines()
-    name, _, figure = lines[-1].rpartition(": ")
+    *_, result, picture = lines
+    assert picture == "dates.png" and (tmp_path / picture).stat().st_size > 20_000
+    name, _, figure = result.rpartition(": ")
     assert name == "exact on 2000 held-out dates" and float(figure.rstrip("%")) >= 98.0
 
 

@@ -18,12 +18,14 @@ SOURCES = sorted(path.relative_to(PACKAGE) for pattern in ("*.py", "*.pyx") for 
 
 # Each unit with the units that it may import; a unit is a module or a package directly under fastrnn.
 ANYONE = {"_version", "_check", "_changes"}
-STAGES = {"_session", "_layer_stages", "_recurrent_stage", "_stage"}
+STAGES = {
+    "_session", "_writer", "_choosing", "_attention_stage", "_layer_stages", "_recurrent_stage", "_stage",
+}  # fmt: skip
 ENGINE = STAGES | {
     "_engine", "_forward", "_backward", "_checkpoints", "_step", "_weights", "_convolution", "_normalization",
     "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory", "_changes",
 }  # fmt: skip
-TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_config"}
+TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_config", "_threads"}
 MAY_IMPORT = {
     "_version": set(),
     "_check": set(),
@@ -64,13 +66,16 @@ MAY_IMPORT = {
         "_schedule",
         "_memory",
     },
-    "_session": {"_stage", "_layer_stages", "_schedule"},
+    "_attention_stage": {"_stage", "_convolution", "_kernels", "_schedule", "_memory"},
+    "_choosing": {"_schedule"},
+    "_session": {"_stage", "_layer_stages", "_choosing", "_schedule"},
+    "_writer": {"_stage", "_layer_stages", "_choosing", "_schedule", "_memory"},
     "_threads": set(),
     "_config": {"_engine", "_threads"},
     "functional": {"_engine", "_convolution", "_normalization", "_cache", "_threads"},
     "layers": {"functional", "_engine"},
     "gradients": {"functional", "layers"},
-    "training": TRAINING,
+    "training": TRAINING | {"_writer"},
     "storage": TRAINING,
     "interop": TRAINING,
     "streaming": TRAINING | STAGES,
@@ -78,7 +83,7 @@ MAY_IMPORT = {
     "reference": set(),
     "forecasting": TRAINING | {"datasets"},
     "benchmark": TRAINING | {"reference", "datasets", "forecasting", "_kernels", "_session", "_recurrent_stage"},
-    "cli": TRAINING | {"datasets", "forecasting", "benchmark", "reference"},
+    "cli": TRAINING | {"datasets", "forecasting", "benchmark", "reference", "_threads"},
     "__main__": {"cli"},
     # What the user sees: everything lazily, at import no more than the functions.
     "__init__": {"_config", "_packing", "_threads", "functional"},

@@ -198,7 +198,8 @@ def activation(name: str, value: Any, known: Mapping[str, Mapping[str, Any]]) ->
     spec = known[choice(name, kind, known)]
     if len(given) > spec["constants"]:
         raise ValueError(f"{name}: {kind} takes {spec['constants'] or 'no'} constants, got {_shown(value)}")
-    numbers = [number(f"{name}[{i}]", constant) for i, constant in enumerate(given, 1)]
+    most = float(np.finfo(np.float32).max)  # float32 kernels round the constants to their type
+    numbers = [number(f"{name}[{i}]", constant, -most, most) for i, constant in enumerate(given, 1)]
     index, *constants = spec["default"]
     constants[: len(numbers)] = numbers
     alpha, beta = constants

@@ -98,3 +98,4 @@ cdef class PythonStage(Stage):
     cdef object step, error
     cdef Memory memory
     cdef void call(self, const char *x, Py_ssize_t x_stride) noexcept
+    cdef void take_in_python(self, const Py_ssize_t *origin) noexcept

@@ -441,6 +441,18 @@ cdef class PythonStage(Stage):
         except BaseException as error:
             self.error = error
 
+    cdef void take_rows(self, const Py_ssize_t *origin) noexcept nogil:
+        with gil:
+            self.take_in_python(origin)
+
+    cdef void take_in_python(self, const Py_ssize_t *origin) noexcept:
+        try:
+            rows = np.empty(self.batch, np.intp)
+            memcpy(data_of(rows), origin, self.batch * sizeof(Py_ssize_t))
+            self.step.state = tuple([array[rows] for array in self.step.state])
+        except BaseException as error:
+            self.error = error
+
     def take_error(self):
         """What the last step raised, or None."""
         error, self.error = self.error, None

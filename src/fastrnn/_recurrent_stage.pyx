@@ -96,6 +96,19 @@ cdef class RecurrentStage(Stage):
         step_forward(run, step, 0, self.batch, 0, run.padded)
         self.out = h
 
+    cdef void take_rows(self, const Py_ssize_t *origin) noexcept nogil:
+        cdef Run *run = &self.run
+        cdef Py_ssize_t r
+        # the places of the states before the last step are free
+        cdef char *h = self.place.at.h
+        cdef char *c = self.place.at.c
+        for r in range(self.batch):
+            memcpy(h + r * run.state, self.h + origin[r] * run.state, run.state)
+            if run.cell.cell_state:
+                memcpy(c + r * run.cell_state, self.c + origin[r] * run.cell_state, run.cell_state)
+        self.place.at.h, self.place.at.c = self.h, self.c
+        self.h, self.c = h, c
+
     def reset(self, rows=None):
         cdef Run *run = &self.run
         if self.initial is not None:

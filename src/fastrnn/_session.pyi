@@ -32,7 +32,3 @@ class Loop:
     def choose_back(
         self, first: np.ndarray, steps: int, temperature: float, seed: int
     ) -> tuple[np.ndarray, np.ndarray]: ...
-
-def choose(
-    outputs: np.ndarray, first: int, temperature: float, seed: int, streams: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]: ...

@@ -5,10 +5,8 @@ One thread at a time may be in a session; a second one that enters raises.
 """
 
 cimport numpy as cnp
-from libc.math cimport exp
-from libc.string cimport memset
-
 from ._changes cimport changes
+from ._choosing cimport NOT_FINITE, choose_rows, set_one_hot, streams_of
 from ._layer_stages cimport PythonStage
 from ._schedule cimport data_of
 from ._stage cimport CLASSES, FLOAT64, Stage, cast_rows, copy_rows, size_of
@@ -28,60 +26,6 @@ cdef enum:
     STEP_WORK = 2_000            # what a step takes at least, counted in multiplications
 
 
-# ---- random numbers --------------------------------------------------------------------------------------------------
-
-cdef unsigned long long GAMMA = 0x9E3779B97F4A7C15
-
-
-cdef unsigned long long mixed(unsigned long long z) noexcept nogil:
-    """The output function of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    z = (z ^ (z >> 30)) * <unsigned long long>0xBF58476D1CE4E5B9
-    z = (z ^ (z >> 27)) * <unsigned long long>0x94D049BB133111EB
-    return z ^ (z >> 31)
-
-
-cdef double uniform(unsigned long long *state) noexcept nogil:
-    """The next number of a stream, in [0, 1) with 53 random bits."""
-    state[0] += GAMMA
-    return (mixed(state[0]) >> 11) * (1.0 / 9007199254740992.0)
-
-
-# ---- choosing among classes ------------------------------------------------------------------------------------------
-
-cdef Py_ssize_t largest(const double *values, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    """The first of the largest values from `first` on; -1 if one of them is a NaN."""
-    cdef Py_ssize_t k, best = first
-    for k in range(first, count):
-        if values[k] != values[k]:
-            return -1
-        if values[k] > values[best]:
-            best = k
-    return best
-
-
-cdef Py_ssize_t drawn(double *logits, Py_ssize_t first, Py_ssize_t count, double temperature,
-                      unsigned long long *state) noexcept nogil:
-    """A class from `first` on, drawn by softmax(logits / temperature), which is worked out in place; -1 if a logit is a
-    NaN or the largest is infinite."""
-    cdef Py_ssize_t k, best = largest(logits, first, count), last = first
-    cdef double top, total = 0, threshold
-    if best < 0 or logits[best] - logits[best] != 0:
-        return -1
-    top = logits[best]
-    for k in range(first, count):
-        logits[k] = exp((logits[k] - top) / temperature)
-        total += logits[k]
-    threshold = uniform(state) * total
-    total = 0
-    for k in range(first, count):
-        total += logits[k]
-        if logits[k] > 0:
-            last = k
-        if total > threshold:
-            return k
-    return last  # rounding
-
-
 cdef void advance_through(Stage stage, const char *x, char *y, Py_ssize_t start, Py_ssize_t end,
                           Py_ssize_t time) noexcept nogil:
     """Steps `start` to before `end` of x (B, T, I), to y (B, T, outputs)."""
@@ -90,47 +34,6 @@ cdef void advance_through(Stage stage, const char *x, char *y, Py_ssize_t start,
         stage.advance(x + t * stage.inputs * item, time * stage.inputs)
         copy_rows(stage.out, stage.out_stride, y + t * stage.outputs * stage.size, time * stage.outputs, stage.outputs,
                   stage.batch, stage.size)
-
-
-cdef Py_ssize_t choose_rows(double *logits, Py_ssize_t first, Py_ssize_t classes, double temperature,
-                            unsigned long long *streams, Py_ssize_t *tokens, Py_ssize_t rows) noexcept nogil:
-    """One class for each row of logits (rows, classes), by softmax or, with a temperature of 0, the largest.
-
-    Returns how many rows had none.
-    """
-    cdef Py_ssize_t r, failed = 0
-    for r in range(rows):
-        if temperature > 0:
-            tokens[r] = drawn(logits + r * classes, first, classes, temperature, streams + r)
-        else:
-            tokens[r] = largest(logits + r * classes, first, classes)
-        failed += tokens[r] < 0
-    return failed
-
-
-cdef streams_of(unsigned long long seed, Py_ssize_t rows):
-    """Where the stream of each row begins."""
-    cdef Py_ssize_t r
-    states = np.empty(rows, np.uint64)
-    cdef unsigned long long *state = <unsigned long long *>data_of(states)
-    for r in range(rows):
-        state[r] = mixed(seed + <unsigned long long>r * GAMMA)
-    return states
-
-
-cdef NOT_FINITE = "sampler: expected finite outputs to choose from, got NaN or infinity"
-
-
-def choose(outputs, Py_ssize_t first, double temperature, unsigned long long seed, streams=None):
-    """One class for each row of outputs (B, classes), and the streams of random numbers to go on with."""
-    logits = np.array(outputs, np.float64, order="C")
-    cdef Py_ssize_t rows = logits.shape[0], classes = logits.shape[1]
-    streams = streams_of(seed, rows) if streams is None else streams
-    tokens = np.empty(rows, np.intp)
-    if choose_rows(<double *>data_of(logits), first, classes, temperature, <unsigned long long *>data_of(streams),
-                   <Py_ssize_t *>data_of(tokens), rows):
-        raise ValueError(NOT_FINITE)
-    return tokens, streams
 
 
 # ---- the loops -------------------------------------------------------------------------------------------------------
@@ -399,7 +302,7 @@ cdef class Loop:
         chosen, current = np.empty((stage.batch, steps), np.intp), np.ascontiguousarray(first, np.intp).copy()
         logits = np.empty((stage.batch, stage.outputs))
         value = current if numbers else np.zeros((stage.batch, stage.inputs), stage.dtype_in)
-        states = streams_of(seed, stage.batch)
+        states = streams_of(seed, 0, stage.batch)
         cdef char *target = data_of(outputs)
         cdef char *x = data_of(value)
         cdef Py_ssize_t *tokens = <Py_ssize_t *>data_of(chosen)
@@ -434,15 +337,3 @@ cdef class Loop:
         if failed:
             raise ValueError(f"{NOT_FINITE} at step {t - 1}")
         return outputs, chosen
-
-
-cdef void set_one_hot(char *rows, Py_ssize_t columns, Py_ssize_t size, const Py_ssize_t *classes,
-                      Py_ssize_t count) noexcept nogil:
-    """Rows of zeros but for a one at the class of each."""
-    cdef Py_ssize_t r
-    memset(rows, 0, count * columns * size)
-    for r in range(count):
-        if size == 4:
-            (<float *>rows)[r * columns + classes[r]] = 1
-        else:
-            (<double *>rows)[r * columns + classes[r]] = 1

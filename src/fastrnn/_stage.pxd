@@ -16,6 +16,7 @@ cdef class Stage:
     cdef char *out              # (B, out_stride): the last step's output
     cdef Py_ssize_t out_stride
     cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil
+    cdef void take_rows(self, const Py_ssize_t *origin) noexcept nogil
 
 
 cdef class Chain(Stage):

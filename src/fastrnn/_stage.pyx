@@ -42,6 +42,9 @@ cdef class Stage:
     cdef void advance(self, const char *x, Py_ssize_t x_stride) noexcept nogil:
         """One step: x (B, inputs) with `x_stride` values from row to row makes `out`."""
 
+    cdef void take_rows(self, const Py_ssize_t *origin) noexcept nogil:
+        """Row r of what is remembered becomes what row origin[r] was."""
+
     @property
     def dtype_in(self):
         """The type of what goes in; class numbers are intp."""
@@ -91,6 +94,11 @@ cdef class Chain(Stage):
             (<Stage>self.links[i]).advance(x, x_stride)
             x, x_stride = (<Stage>self.links[i]).out, (<Stage>self.links[i]).out_stride
         self.out, self.out_stride = <char *>x, x_stride
+
+    cdef void take_rows(self, const Py_ssize_t *origin) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            (<Stage>self.links[i]).take_rows(origin)
 
 
 cdef class Cast(Stage):

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from ._threads import MOST as MOST_THREADS
+from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ how sure it is:
 
 a series that grows:
   --difference 12 (the steps in a season) lets the network correct "the season before plus its growth", and adds that
-  forecast and Holt-Winters (with statsmodels installed) to the table.
+  forecast and Holt-Winters (if the extra holt-winters is installed) to the table.
 
 rolling origins:
   Forecasts start at every row of the test part that has all its true values after it; --stride 6 takes every sixth
@@ -178,14 +180,15 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _whole_number(minimum: int) -> Callable[[str], int]:
+def _whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
     def convert(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = minimum - 1
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f"expected a whole number >= {minimum}, got {text!r}")
+        if value < minimum or (maximum is not None and value > maximum):
+            bounds = f">= {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, got {text!r}")
         return value
 
     return convert
@@ -283,6 +286,13 @@ def _add_forecast_arguments(parser: argparse.ArgumentParser) -> None:
         help="passes over the training part, at most (default: 20 to 300 by its size)",
     )
     network.add_argument("--seed", metavar="N", type=_whole_number(0), default=0, help="same seed, same network")
+    network.add_argument(
+        "--threads",
+        metavar="N",
+        type=_whole_number(1, MOST_THREADS),
+        help="threads at most, with the same result for any number; 1 is fastest on a machine that is busy with other "
+        "work (default: the CPUs that it may use)",
+    )
 
     output = parser.add_argument_group("the output")
     output.add_argument("--out", metavar="DIR", default="fastrnn-forecast", help="directory for the files")
@@ -291,6 +301,15 @@ def _add_forecast_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_forecast(arguments: argparse.Namespace) -> int:
+    before = get_num_threads()
+    set_num_threads(arguments.threads or before)
+    try:
+        return _forecast(arguments)
+    finally:
+        set_num_threads(before)
+
+
+def _forecast(arguments: argparse.Namespace) -> int:
     from .forecasting import pipeline, report
 
     pipeline.require_extras()

@@ -1,9 +1,10 @@
 """Step by step: sessions that feed a model one input at a time, or chunk by chunk, and keep its state.
 
     stream(model)  ->  Session:  step, run, generate; state, reset, save, load
+    decoder_writer(model, ...)  ->  Writer: the closed loops of an encoder-decoder
 
 A session holds what changes from step to step, the model what is learned: any number of sessions, each in a thread of
-its own, share one model.  All loops run in compiled code (`_session`); here stands how a model becomes stages.
+its own, share one model.  The loops run in compiled code (`_session`, `_writer`); here stands how models become stages.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from fastrnn import _check, _engine
+from fastrnn._attention_stage import AttentionStage
+from fastrnn._choosing import choose
 from fastrnn._layer_stages import (
     ActivationStage,
     ConvolutionStage,
@@ -29,8 +32,9 @@ from fastrnn._layer_stages import (
     WaveNetStage,
 )
 from fastrnn._recurrent_stage import RecurrentStage
-from fastrnn._session import Loop, choose
+from fastrnn._session import Loop
 from fastrnn._stage import Chain, Stage
+from fastrnn._writer import Writer
 from fastrnn.functional import _call
 from fastrnn.layers import (
     Activation,
@@ -49,6 +53,7 @@ from fastrnn.layers import (
     WaveNet,
 )
 from fastrnn.layers.activations import as_kind
+from fastrnn.layers.attention import AdditiveAttention, Attention, DotAttention
 from fastrnn.layers.containers import Container, Stack
 from fastrnn.layers.recurrent import EngineRecurrent
 from fastrnn.layers.through_time import Recurrent
@@ -431,6 +436,57 @@ def _fitting(name: str, new: Any, old: np.ndarray) -> np.ndarray:
     return _check.require_shape(name, _check.as_float_array(name, new, old.dtype), old.shape, "(B, ...)")
 
 
+# ---- encoder and decoder ---------------------------------------------------------------------------------------------
+
+
+def decoder_writer(
+    model: EncoderDecoder,
+    states: Sequence[Arrays],
+    memory: np.ndarray | None = None,
+    keys: np.ndarray | None = None,
+    counted: np.ndarray | None = None,
+    future: np.ndarray | None = None,
+    beams: int = 1,
+) -> Writer:
+    """The decoder of a model, its attention and its head, bound for writing from what the encoder made of N sources.
+
+    Parameters
+    ----------
+    model : EncoderDecoder
+    states : sequence of tuple of ndarray (N, ...)
+        The first states of the decoder's recurrent layers.
+    memory, keys : ndarray (N, S, M) and (N, S, A), optional
+        With attention: what it looks at, and what its scores are made from.
+    counted : ndarray of bool (N, S), optional
+        False at steps of the memory that do not count.
+    future : ndarray (N, T, F), optional
+        The inputs of the steps to come.
+    beams : int
+        Rows for each source, side by side.
+
+    Returns
+    -------
+    Writer
+        Of N·beams rows.
+    """
+    plan = _Plan(len(states[0][0]) * beams, any_layer=True)
+    parts = model.parts()
+    dtype = next(layer.dtype for layer in model.decoder if isinstance(layer, Recurrent))
+    assert dtype is not None
+    reads_tokens = parts["decoder"].takes_integers
+    inputs, read = (1, np.dtype(np.intp)) if reads_tokens else (model.output_size + model.future_size, dtype)
+    stages: list[Stage] = [plan.chain([(parts["decoder"], "decoder")], inputs, read)]
+    for stage, state in zip(plan.stateful.values(), states, strict=True):
+        stage.state = tuple(np.repeat(array, beams, axis=0) for array in state)
+    if model.attention is not None:
+        assert memory is not None and keys is not None
+        stages.append(plan.attention(model.attention, stages[0], memory, keys, counted, beams))
+    stages.append(plan.chain([(parts["head"], "head")], stages[-1].outputs, stages[-1].dtype_out))
+    if future is not None:
+        future = np.repeat(future, beams, axis=0)
+    return Writer(Chain(stages, plan.batch, inputs, read), plan.python_stages, plan.first_class, future)
+
+
 # ---- from layers to stages -------------------------------------------------------------------------------------------
 
 
@@ -448,8 +504,8 @@ class _Plan:
         The class numbers that go in.
     """
 
-    def __init__(self, batch: int, weights: str | None = None) -> None:
-        self.batch, self.weights = batch, weights
+    def __init__(self, batch: int, weights: str | None = None, any_layer: bool = False) -> None:
+        self.batch, self.weights, self.any_layer = batch, weights, any_layer
         self.bindings: list[tuple[Stage, Callable[[], Sequence[Any]]]] = []
         self.stateful: dict[str, Stage] = {}
         self.python_stages: list[PythonStage] = []
@@ -480,6 +536,10 @@ class _Plan:
     @singledispatchmethod
     def stage(self, layer: Layer, prefix: str, inputs: int, dtype: np.dtype) -> Stage | None:
         """The stage of a layer for inputs of a size and type; None for a layer that does nothing at inference."""
+        if self.any_layer:
+            size = layer.output_shape((None, None, inputs))[-1]
+            assert size is not None
+            return self.in_python(_PythonLayer(layer), inputs, size, layer.dtype or dtype)
         raise ValueError(
             f"{layer!r} cannot stream: it does not make one output of every step from that step and those before; "
             "leave it out, or run whole sequences through the model"
@@ -578,10 +638,36 @@ class _Plan:
     @stage.register
     def _(self, layer: Recurrent, prefix: str, inputs: int, dtype: np.dtype) -> Stage:
         self.require_forward(layer)
-        stage = PythonStage(_PythonCell(layer, self.batch), self.batch, inputs, layer.output_size, layer.dtype)
-        self.python_stages.append(stage)
+        stage = self.in_python(_PythonCell(layer, self.batch), inputs, layer.output_size, layer.dtype)
         self.stateful[prefix] = stage
         return stage
+
+    def in_python(self, step: Any, inputs: int, outputs: int, dtype: Any) -> PythonStage:
+        """A stage whose steps an object makes."""
+        stage = PythonStage(step, self.batch, inputs, outputs, dtype)
+        self.python_stages.append(stage)
+        return stage
+
+    def attention(
+        self,
+        layer: Attention,
+        query: Stage,
+        memory: np.ndarray,
+        keys: np.ndarray,
+        counted: np.ndarray | None,
+        beams: int,
+    ) -> Stage:
+        """[context, query] for each row of the stage before."""
+        memory, keys = (np.asarray(array, query.dtype_out) for array in (memory, keys))
+        if type(layer) is DotAttention:
+            scale = float(np.sqrt(query.outputs)) if layer.scale else 1.0
+            return AttentionStage(memory, keys, counted, beams, query.outputs, scale)
+        if type(layer) is AdditiveAttention:
+            w_query, v = (layer.params[name].astype(query.dtype_out, copy=False) for name in ("w_query", "v"))
+            asked = DenseStage(self.batch, w_query, None, as_kind(None))
+            return AttentionStage(memory, keys, counted, beams, query.outputs, 1.0, asked, v)
+        step = _PythonAttention(layer, memory, keys, counted, beams)
+        return self.in_python(step, query.outputs, memory.shape[-1] + query.outputs, query.dtype_out)
 
     @stage.register
     def _(self, layer: EngineRecurrent, prefix: str, inputs: int, dtype: np.dtype) -> Stage:
@@ -667,6 +753,36 @@ class _PythonCell:
                 kept = np.setdiff1d(np.arange(self._batch), rows)
                 new[kept] = old[kept]
         self.state = tuple(fresh)
+
+
+class _PythonLayer:
+    """A layer without a state whose steps run in Python."""
+
+    state: Arrays = ()
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self._layer.infer(x[:, None])[:, 0]
+
+    def reset(self, rows: Sequence[int] | None = None) -> None:
+        """Nothing to forget."""
+
+
+class _PythonAttention(_PythonLayer):
+    """Attention of another kind than the compiled ones."""
+
+    def __init__(
+        self, layer: Attention, memory: np.ndarray, keys: np.ndarray, counted: np.ndarray | None, beams: int
+    ) -> None:
+        self._attention = layer
+        self._memory, self._keys = np.repeat(memory, beams, axis=0), np.repeat(keys, beams, axis=0)
+        self._counted = None if counted is None else np.repeat(counted, beams, axis=0)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        context, _ = self._attention.attend(x[:, None], self._memory, self._keys, self._counted)
+        return np.concatenate([context[:, 0], x], axis=-1)
 
 
 def _input_size(layer: Layer) -> int:

@@ -1,9 +1,12 @@
 """The backtest: who sees what, and what counts."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from fastrnn.forecasting import Forecaster, LastValue, Linear, SeasonalNaive, Split, backtest
+from fastrnn.forecasting.plots import draw_errors_by_step
 
 
 def test_errors_are_those_of_the_test_part_and_gaps_do_not_count(rng):
@@ -97,3 +100,11 @@ def test_refits_keep_the_length_of_the_validation_part(rng):
 def test_bad_options(option, value):
     with pytest.raises(ValueError, match=f"{option}: expected an integer >= 1, got 0"):
         backtest({"last": LastValue()}, Split(10, 15, 20), np.arange(20.0), **{option: value})
+
+
+def test_a_picture_without_matplotlib(tmp_path, rng, monkeypatch):
+    result = backtest({"network": LastValue(horizon=2)}, Split(10, 20, 30), rng.normal(size=30))
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'^drawing needs matplotlib: pip install "fastrnn\[forecast\]"$'):
+        draw_errors_by_step(result, str(tmp_path / "errors.png"))
+    assert not list(tmp_path.iterdir())

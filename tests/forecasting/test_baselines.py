@@ -69,7 +69,7 @@ def test_holt_winters_without_statsmodels_or_season(monkeypatch):
     with pytest.raises(ValueError, match="season: expected at most half of the 20 values"):
         HoltWinters(11).fit(np.arange(20.0))
     monkeypatch.setitem(sys.modules, "statsmodels.tsa.holtwinters", None)
-    with pytest.raises(ImportError, match="needs statsmodels: pip install statsmodels"):
+    with pytest.raises(ImportError, match=r'needs statsmodels: pip install "fastrnn\[holt-winters\]"'):
         HoltWinters(4).fit(np.arange(20.0))
 
 
@@ -125,7 +125,11 @@ def test_baselines_do_not_look_ahead(rng):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"y": [1.0, np.nan, 2.0]}, "y: expected finite numbers, got 1 NaN"),
+        ({"y": [1.0, np.nan, 2.0]}, "y: expected finite numbers, got 1 NaN or infinite of 3, the first in row 1; "),
+        (
+            {"y": [1.0, 2.0], "X": [[1.0, 2.0], [3.0, np.inf]]},
+            "X: expected .* of 4, the first in row 1, column 1; fill",
+        ),
         ({"y": [[1.0], [2.0]]}, "y: expected 1-D"),
         ({"y": [1.0, 2.0], "X": [[1.0]]}, "X: expected shape"),
         ({"y": [1.0, 2.0], "time": np.zeros(3, "datetime64[s]")}, "time: expected shape"),

@@ -260,7 +260,9 @@ class _Smoothing(NamedTuple):
         try:
             from statsmodels.tsa.holtwinters import ExponentialSmoothing
         except ImportError:
-            raise ImportError("the Holt-Winters baseline needs statsmodels: pip install statsmodels") from None
+            raise ImportError(
+                'the Holt-Winters baseline needs statsmodels: pip install "fastrnn[holt-winters]"'
+            ) from None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an optimum at a bound is an optimum
             p: dict[str, Any] = (

@@ -108,11 +108,12 @@ def as_panel(y: Any, X: Any = None, time: Any = None, planned: Any = None, known
 
 
 def _usable(name: str, array: np.ndarray) -> np.ndarray:
-    bad = int(array.size - np.isfinite(array).sum())
-    if bad:
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        first = ", ".join(f"{axis} {index}" for axis, index in zip(("row", "column"), bad[0].tolist(), strict=False))
         raise ValueError(
-            f"{name}: expected finite numbers, got {bad} NaN or infinite of {array.size}; fill them with "
-            "fastrnn.forecasting.fill_gaps and say which y are real with known="
+            f"{name}: expected finite numbers, got {len(bad)} NaN or infinite of {array.size}, the first in {first}; "
+            "fill them with fastrnn.forecasting.fill_gaps and say which y are real with known="
         )
     largest = np.abs(array).max(initial=0.0)
     if largest > LARGEST:

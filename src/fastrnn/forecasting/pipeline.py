@@ -29,7 +29,7 @@ def require_extras() -> None:
         try:
             __import__(name)
         except ImportError:
-            raise ImportError(f'forecasting a file needs {name}: pip install "fastrnn[forecast]"') from None
+            raise ImportError(f'forecasting needs {name}: pip install "fastrnn[forecast]"') from None
 
 
 def baselines(series: Series, window: int, horizon: int, growing: bool) -> dict[str, tuple[BaseForecaster, str]]:

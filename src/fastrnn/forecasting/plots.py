@@ -28,17 +28,26 @@ def draw(outcome: Outcome, path: str) -> None:
     outcome : Outcome
     path : str
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 4.8), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure((13, 4.8), dpi=150)
     series, errors = figure.subplots(1, 2, width_ratios=[2.7, 1])
     _draw_series(series, outcome)
     (_draw_error_by_step if outcome.horizon > 1 else _draw_errors)(errors, outcome)
     for axes in (series, errors):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="png")
+
+
+def _figure(inches: tuple[float, float], dpi: int) -> Any:
+    """An empty figure that needs no screen."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError('drawing needs matplotlib: pip install "fastrnn[forecast]"') from None
+
+    figure = Figure(figsize=inches, dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _draw_series(axes: Any, outcome: Outcome) -> None:
@@ -178,12 +187,8 @@ def draw_errors_by_step(
     step, unit : str
         What a step is called, and the unit of the error.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     labels = {name: name for name in test.forecasts} if labels is None else labels
-    figure = Figure(figsize=(7.5, 4.8), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure((7.5, 4.8), dpi=130)
     axes = figure.subplots()
     shades = ("#7d9bbd", "#c9ced6", "#8fb18a", "#d9b26f", "#9b8bb4", "#6d7480")
     others = [name for name in labels if name != NETWORK]

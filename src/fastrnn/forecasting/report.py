@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ __all__ = [
 
 NETWORK = "network"
 MOST_SERIES = 20  # in the table of series; all are in the JSON
+LABEL = 20  # characters of a table's first column that stay on one line in a narrow terminal
+LONG_UNIT = 12  # characters; a longer unit stands below the table and not above its columns
 
 
 @dataclass
@@ -129,19 +132,51 @@ class Table:
     caption: str = ""
     bold: int | None = None
 
+    def widths(self) -> list[int]:
+        """The characters of each column's longest line."""
+        cells = ([column, *(row[i] for row in self.rows)] for i, column in enumerate(self.columns))
+        return [max(len(line) for cell in column for line in cell.split("\n")) for column in cells]
+
+    def parts(self, room: int, gap: int) -> list[Table]:
+        """The table, cut between columns where those behind the first take more than `room` characters.
+
+        A column takes `gap` beside its own.  Each part has the first column; the first part has the title, the last the
+        caption.
+        """
+        groups: list[list[int]] = [[0]]
+        taken = 0
+        for i, column in enumerate(self.widths()[1:], 1):
+            if len(groups[-1]) > 1 and taken + gap + column > room:
+                groups.append([0])
+                taken = 0
+            groups[-1].append(i)
+            taken += gap + column
+        return [
+            replace(
+                self,
+                title=self.title if group is groups[0] else "",
+                columns=[self.columns[i] for i in group],
+                rows=[[row[i] for i in group] for row in self.rows],
+                caption=self.caption if group is groups[-1] else "",
+            )
+            for group in groups
+        ]
+
     def plain(self) -> str:
         """The table as lines of text."""
-        heads = [column.replace("\n", " ") for column in self.columns]
-        widths = [max(len(row[i]) for row in [heads, *self.rows]) for i in range(len(heads))]
+        widths = self.widths()
+        heads = [column.split("\n") for column in self.columns]
+        tallest = max(map(len, heads))
+        above = [*zip(*([""] * (tallest - len(head)) + head for head in heads), strict=True)]  # they end in one line
         lines = [
             "  ".join(
                 cell.rjust(width) if i else cell.ljust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             )
-            for row in [heads, *self.rows]
+            for row in [*above, *self.rows]
         ]
-        rule = "-" * len(lines[0])
-        return "\n".join(line.rstrip() for line in [self.title, lines[0], rule, *lines[1:], self.caption] if line)
+        lines.insert(tallest, "-" * max(map(len, lines)))
+        return "\n".join(line.rstrip() for line in [self.title, *lines, self.caption] if line)
 
     def rich(self) -> Any:
         """The table for a rich console, without its title, the best row in bold."""
@@ -149,27 +184,31 @@ class Table:
         from rich.table import Table as RichTable
 
         table = RichTable(caption=escape(self.caption) or None, caption_justify="left")
-        for i, column in enumerate(self.columns):
-            widest = max(len(row[i]) for row in self.rows)
+        for i, (column, width) in enumerate(zip(self.columns, self.widths(), strict=True)):
             justify: Any = "right" if i else "left"
-            table.add_column(escape(column), justify=justify, min_width=widest if i else min(widest, 20), no_wrap=i > 0)
+            least = width if i else min(width, LABEL)
+            table.add_column(escape(column), justify=justify, min_width=least, no_wrap=i > 0)
         for i, row in enumerate(self.rows):
             table.add_row(*map(escape, row), style="bold" if i == self.bold else None)
         return table
 
 
 def show(tables: Sequence[Table]) -> None:
-    """Print tables: with rich if it is installed, as plain text if not."""
+    """Print tables, cut to the width of the terminal (80 without one): with rich if it is installed, else plain."""
     try:
         from rich.console import Console
     except ImportError:
+        width = shutil.get_terminal_size().columns
         for table in tables:
-            print(f"\n{table.plain()}")
+            for part in table.parts(width - table.widths()[0], gap=2):
+                print(f"\n{part.plain()}")
         return
     console = Console(highlight=False)
     for table in tables:
         console.print(f"\n{table.title}", style="italic", markup=False, soft_wrap=True)  # a narrow table would break it
-        console.print(table.rich())
+        label = min(table.widths()[0], LABEL)
+        for part in table.parts(console.width - label - len("|  |"), gap=len("  |")):
+            console.print(part.rich())
 
 
 def step_word(series: Series, count: int = 1) -> str:
@@ -239,7 +278,8 @@ def error_table(outcome: Outcome) -> Table:
     test, horizon, unit = outcome.backtest, outcome.horizon, outcome.unit
     ahead = f"{'next' if horizon == 1 else f'next {horizon}'} {step_word(outcome.series, horizon)}"
     origins = "" if horizon == 1 else f" from {_count(len(test.origins), 'origin')}"
-    columns = ["forecast", f"MAE\n{unit}", f"RMSE\n{unit}", "against the\nbest baseline"]
+    above = "" if len(unit) > LONG_UNIT else f"\n{unit}"
+    columns = ["forecast", f"MAE{above}", f"RMSE{above}", "against the\nbest baseline"]
     rolling = horizon > 1 and len(test.origins) > max(1, len(test.series_names))
     if rolling:
         columns.append(f"MAE, last\n{horizon} {step_word(outcome.series, horizon)}")
@@ -258,7 +298,7 @@ def error_table(outcome: Outcome) -> Table:
         f"{outcome.split.stop - outcome.split.test} {step_word(outcome.series, 2)}",
         columns=columns,
         rows=rows,
-        caption="MAE: mean absolute error, RMSE: root mean squared error",
+        caption="MAE: mean absolute error, RMSE: root mean squared error" + ("" if above else f", in {unit}"),
         bold=list(outcome.labels).index(best),
     )
 
@@ -291,7 +331,7 @@ def series_table(outcome: Outcome) -> Table:
     left = len(names) - MOST_SERIES
     return Table(
         title=f"mean absolute error by series, {outcome.unit}",
-        columns=["series", *(textwrap.fill(label, 12) for label in outcome.labels.values())],
+        columns=["series", *(textwrap.fill(label, 12, break_long_words=False) for label in outcome.labels.values())],
         rows=rows,
         caption=f"and {left} more series: --json has them all" if left > 0 else "",
         bold=len(rows) - 1,

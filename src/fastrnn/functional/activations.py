@@ -63,7 +63,7 @@ def sigmoid(x: ArrayLike, out: Array | None = None) -> Array:
     Returns
     -------
     ndarray
-        sigmoid(x), at most 2.5 units in the last place off; NaN stays NaN.
+        sigmoid(x), at most 2 (float32) or 2.5 (float64) units in the last place off; NaN stays NaN.
 
     Examples
     --------

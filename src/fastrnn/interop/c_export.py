@@ -105,11 +105,20 @@ def to_c(
     if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ValueError(f"prefix: expected letters, digits and _ after a letter, got {prefix!r}")
     numbers = Numbers(_check.choice("dtype", dtype, ("float32", "float64")))
+    file, declared = _file("path", path), None if header is None else _file("header", header)
     source = _Source(model, prefix, numbers)
-    Path(path).write_text(source.text(), encoding="ascii")
-    if header is not None:
-        Path(header).write_text(source.declarations(), encoding="ascii")
+    file.write_text(source.text(), encoding="ascii")
+    if declared is not None:
+        declared.write_text(source.declarations(), encoding="ascii")
     return source.bytes
+
+
+def _file(name: str, path: str | os.PathLike[str]) -> Path:
+    """The path of a file to write."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise TypeError(f"{name}: expected the path of a file to write, a str or os.PathLike, got {path!r}") from None
 
 
 class _Source:

@@ -13,21 +13,24 @@ generation it reads its own.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastrnn import _check
+from fastrnn._threads import get_num_threads
 from fastrnn.layers.attention import AdditiveAttention, Attention, DotAttention
 from fastrnn.layers.base import Layer, Seed, Shape, child_seed, prefixed
 from fastrnn.layers.containers import Stack
 from fastrnn.layers.steps import Steps
 from fastrnn.training.callbacks import Callback, History
 from fastrnn.training.chain import Chain, ChainCache, States, check_handover, handed_back, handed_over
-from fastrnn.training.decoding import Generated, beam_search, closed_loop, greedy, sample
+from fastrnn.training.decoding import Generated, closed_loop
 from fastrnn.training.losses import Loss
 from fastrnn.training.metrics import Metric
 from fastrnn.training.model import Model
@@ -35,10 +38,14 @@ from fastrnn.training.optimizers import Optimizer
 from fastrnn.training.pairs import Form, Inputs, Pairs, checked_pairs
 from fastrnn.training.schedules import Schedule, get_schedule
 
+if TYPE_CHECKING:
+    from fastrnn._writer import Writer
+
 __all__ = ["EncoderDecoder"]
 
 _ATTENTIONS: dict[str, type[Attention]] = {"additive": AdditiveAttention, "dot": DotAttention}
 _METHODS = ("greedy", "sample", "beam")
+_ROWS_OF_A_THREAD = 16  # sources that are worth a thread
 
 Part = Layer | Iterable[Layer]
 
@@ -72,12 +79,6 @@ class DecoderState:
     memory: np.ndarray | None = None
     keys: np.ndarray | None = None
     counted: np.ndarray | None = None
-
-    def take(self, rows: np.ndarray) -> DecoderState:
-        """The state of some of the rows, each as often as it is named."""
-        arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        states = [tuple(part[rows] for part in state) for state in self.states]
-        return dataclasses.replace(self, states=states, **{name: array[rows] for name, array in arrays.items()})
 
 
 class EncoderDecoder(Model[Pairs]):
@@ -114,7 +115,8 @@ class EncoderDecoder(Model[Pairs]):
 
     Notes
     -----
-    Tokens reach a decoder that begins with an `Embedding` as they are, any other as one-hot vectors of size K.
+    Tokens reach a decoder that begins with an `Embedding` as they are, any other as one-hot vectors of size K.  One
+    with ``mask_zero`` takes 0 for padding, which is never written then.
 
     Parameters are named like ``encoder/0/w_x``, ``decoder/0/w_x``, ``attention/v``, ``head/0/w``.
 
@@ -241,6 +243,13 @@ class EncoderDecoder(Model[Pairs]):
             _check.integer("stop_token", self.stop_token, 0, self.output_size - 1)
         if self.start_token is not None and not embedded:
             _check.integer("start_token", self.start_token, 0, self.output_size - 1)
+        if embedded and getattr(self.decoder[0], "mask_zero", False):
+            for name in ("start_token", "stop_token"):
+                if getattr(self, name) == 0:
+                    raise ValueError(
+                        f"{name}: expected a token from 1 on, as 0 is padding to the decoder's Embedding "
+                        "(mask_zero=True), got 0"
+                    )
 
     # -- forward and backward -----------------------------------------------------------------------------------------
 
@@ -654,7 +663,7 @@ class EncoderDecoder(Model[Pairs]):
         all_beams : bool
             For ``"beam"``: all `width` sequences of each source, best first, and not the best alone.
         batch_size : int
-            Sources at a time.
+            Sources at a time, at most; the result does not depend on it.
 
         Returns
         -------
@@ -666,11 +675,14 @@ class EncoderDecoder(Model[Pairs]):
         batch_size = _check.integer("batch_size", batch_size, 1)
         decode = self._decoding(method, temperature, top_k, seed, width, length_penalty, all_beams, feedback)
         pairs = self._pairs(Inputs(x, lengths, None, first, future), steps=steps)
-        parts = [
-            decode(self._start(self._encode(batch), batch.future), self._first(batch), steps)
-            for batch in (pairs.batches(batch_size) if len(pairs) else [pairs])
-        ]
-        if isinstance(parts[0], Generated):
+        if len(pairs) == 0:
+            return self._nothing(steps, _check.integer("width", width, 1) if all_beams else None)
+        threads = get_num_threads()
+        batch_size = min(batch_size, max(_ROWS_OF_A_THREAD, math.ceil(len(pairs) / threads)))
+        with ThreadPoolExecutor(threads) as pool:
+            work = partial(decode, steps), pairs.batches(batch_size), range(0, len(pairs), batch_size)
+            parts = list((pool.map if len(pairs) > batch_size else map)(*work))
+        if isinstance(parts[0], tuple):
             return Generated(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
         return np.concatenate(parts)
 
@@ -684,34 +696,71 @@ class EncoderDecoder(Model[Pairs]):
         length_penalty: float,
         all_beams: bool,
         feedback: Callable[[np.ndarray], Any] | None,
-    ) -> Callable[[DecoderState, np.ndarray, int], Any]:
-        """A function of state, first input and steps, all else bound."""
+    ) -> Callable[[int, Pairs, int], Any]:
+        """A function of the steps, a batch, and the number of its first row; all else bound."""
         method = _check.choice("method", method, _METHODS)
+        stop = -1 if self.stop_token is None else self.stop_token
         if self.start_token is None:
             if method != "greedy":
                 raise ValueError(f"method: {method!r} is for tokens, this model has values (no start_token)")
-            return partial(closed_loop, self._step, feedback=feedback)
+            return partial(self._write_values, feedback)
         if feedback is not None:
             raise ValueError("feedback: tokens are fed back as they are; expected None")
+        if method == "beam":
+            width = _check.integer("width", width, 1)
+            alpha = _check.number("length_penalty", length_penalty, 0.0)
+            return partial(self._search_tokens, stop, width, alpha, _check.boolean("all_beams", all_beams))
         if method == "greedy":
-            return partial(greedy, self._step, stop=self.stop_token)
-        if method == "sample":
-            rng = np.random.default_rng(seed)  # one for all batches
-            return partial(sample, self._step, stop=self.stop_token, temperature=temperature, top_k=top_k, seed=rng)
-        search = partial(beam_search, self._step, stop=self.stop_token, width=width, length_penalty=length_penalty)
-        if all_beams:
-            return search
-        return lambda *loop: Generated(*(array[:, 0] for array in search(*loop)))
+            return partial(self._write_tokens, stop, 0.0, 0, 0)
+        temperature = _check.number("temperature", temperature, 0.0, open_minimum=True)
+        kept = 0 if top_k is None else _check.integer("top_k", top_k, 1)
+        number = int(np.random.default_rng(seed).integers(2**64, dtype=np.uint64))
+        return partial(self._write_tokens, stop, temperature, kept, number)
+
+    def _writer(self, batch: Pairs, beams: int = 1) -> Writer:
+        """The decoder, behind the encoder, in compiled code."""
+        from fastrnn import streaming
+
+        state = self._start(self._encode(batch), batch.future)
+        return streaming.decoder_writer(
+            self, state.states, state.memory, state.keys, state.counted, state.future, beams
+        )
+
+    def _write_values(
+        self, feedback: Callable[[np.ndarray], Any] | None, steps: int, batch: Pairs, row: int
+    ) -> np.ndarray:
+        if feedback is None:
+            return self._writer(batch).values(self._first(batch), steps)
+        return closed_loop(
+            self._step, self._start(self._encode(batch), batch.future), self._first(batch), steps, feedback
+        )
+
+    def _write_tokens(
+        self, stop: int, temperature: float, kept: int, seed: int, steps: int, batch: Pairs, row: int
+    ) -> tuple[np.ndarray, ...]:
+        return self._writer(batch).tokens(self._first(batch), steps, stop, temperature, kept, seed, row)
+
+    def _search_tokens(
+        self, stop: int, width: int, alpha: float, all_beams: bool, steps: int, batch: Pairs, row: int
+    ) -> tuple[np.ndarray, ...]:
+        made = self._writer(batch, width).search(self._first(batch), steps, stop, width, alpha)
+        return made if all_beams else tuple(array[:, 0] for array in made)
+
+    def _nothing(self, steps: int, width: int | None) -> Generated | np.ndarray:
+        """What is written for no source."""
+        if self.start_token is None:
+            return np.empty((0, steps, self.output_size), self._form.dtype)
+        beams = () if width is None else (width,)
+        return Generated(np.empty((0, *beams, steps), np.intp), np.empty((0, *beams), np.intp), np.empty((0, *beams)))
 
     def _infer_batch(self, batch: Pairs) -> tuple[np.ndarray, Steps]:
         """Logits or values for a batch, under teacher forcing or in the closed loop."""
-        encoded = self._encode(batch)
         if not batch.closed_loop:
-            return self._decode(batch, self._shifted(batch), encoded)[0], Steps(batch.lengths)
+            return self._decode(batch, self._shifted(batch), self._encode(batch))[0], Steps(batch.lengths)
         assert batch.y is not None
-        state, back = self._start(encoded, batch.future), None if self.start_token is None else _most_probable
-        out = closed_loop(self._step, state, self._first(batch), batch.y.shape[1], back)
-        return out, Steps(batch.lengths)
+        writer = self._writer(batch)
+        write = writer.values if self.start_token is None else writer.logits
+        return write(self._first(batch), batch.y.shape[1]), Steps(batch.lengths)
 
     # -- checks -------------------------------------------------------------------------------------------------------
 
@@ -743,11 +792,6 @@ def _chain(name: str, part: Part) -> Chain:
     if not chain.layers:
         raise ValueError(f"{name}: expected at least one layer, got none")
     return chain
-
-
-def _most_probable(logits: np.ndarray) -> np.ndarray:
-    """What a model of tokens is fed back."""
-    return logits.argmax(axis=-1)
 
 
 def _validation(given: Sequence[Any] | Mapping[str, Any], closed: bool) -> tuple[Any, ...]:

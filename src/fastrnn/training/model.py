@@ -218,6 +218,8 @@ class Model(Container, Generic[S]):
             if not isinstance(watcher, Callback):
                 raise TypeError(f"callbacks: expected Callback objects, got {type(watcher).__name__}")
             watcher.model = self
+        assert self.optimizer is not None
+        self.optimizer.restart_averages()
         self.stop_training = False
         try:
             for watcher in watchers:
@@ -227,7 +229,12 @@ class Model(Container, Generic[S]):
                     watcher.on_epoch_begin(epoch)
                 order = rng.permutation(len(samples)) if shuffle else None
                 batches = samples.batches(batch_size, order)
-                logs = self._run_epoch(batches, rng, watchers, train_step, record_gradient_norms)
+                if epoch > 0:
+                    self.optimizer.exchange_averages(self.params)  # back to the weights that are trained
+                try:
+                    logs = self._run_epoch(batches, rng, watchers, train_step, record_gradient_norms)
+                finally:
+                    self.optimizer.exchange_averages(self.params)
                 if validation is not None:
                     logs |= {f"val_{name}": value for name, value in self._judged(validation, batch_size).items()}
                 for watcher in watchers:

@@ -23,7 +23,7 @@ Slots = dict[str, np.ndarray]
 
 
 class Optimizer(Configurable):
-    """Base class: clipping, learning rate, and what an optimizer remembers of each parameter.
+    """Base class: clipping, learning rate, averaged weights, and what an optimizer remembers of each parameter.
 
     A subclass writes `create_slots` and `update`.
 
@@ -36,11 +36,23 @@ class Optimizer(Configurable):
         Cut each number of a gradient to [-clipvalue, clipvalue].
     global_clipnorm : float, optional
         Scale all gradients together down to this L2 norm.  At most one of the three is given.
+    use_ema : bool
+        Keep a moving average of the weights (Polyak and Juditsky, 1992).  The weights that are trained go on jumping
+        about the minimum, their average lies nearer to it.  ``fit`` judges each epoch by the average, and leaves the
+        model with it.
+    ema_momentum : float
+        In [0, 1).  How much each update's weights count in the average compared to the next one's: 0.99 looks back over
+        some hundred updates.
 
     Attributes
     ----------
     iterations : int
         Updates so far.
+
+    Notes
+    -----
+    After n updates the average is ``sum_k m^(n - k)·w_k / sum_k m^(n - k)`` over the weights w_k after each of them: it
+    has no memory of the first weights beyond that, unlike Keras', which holds on to them as m^n.
 
     Examples
     --------
@@ -58,6 +70,8 @@ class Optimizer(Configurable):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
         get_schedule(learning_rate)
         self.learning_rate = learning_rate
@@ -66,6 +80,8 @@ class Optimizer(Configurable):
         self.global_clipnorm = _positive_or_none("global_clipnorm", global_clipnorm)
         if sum(value is not None for value in (clipnorm, clipvalue, global_clipnorm)) > 1:
             raise ValueError("clipnorm, clipvalue, global_clipnorm: expected at most one of them")
+        self.use_ema = _check.boolean("use_ema", use_ema)
+        self.ema_momentum = _check.number("ema_momentum", ema_momentum, 0.0, 1.0, open_maximum=True)
         self.reset()
 
     def reset(self) -> None:
@@ -73,6 +89,8 @@ class Optimizer(Configurable):
         self.iterations = 0
         self._owner: object = None
         self._slots: dict[str, Slots] = {}
+        self._averaged = 0  # updates since the averages began
+        self._exchanged = False
         self._buffers: dict[np.dtype, np.ndarray] = {}
 
     def serve(self, owner: object) -> None:
@@ -117,12 +135,64 @@ class Optimizer(Configurable):
             gradients[name] = _check.as_float_array(name, grads[name], param.dtype)
             _check.require_shape(f"grads[{name!r}]", gradients[name], param.shape)
             self._slots_of(name, param)
+        if self._exchanged:
+            self.restart_averages()
         rate = self.current_learning_rate
         self.iterations += 1
+        self._averaged += 1
         for name, gradient in self.clip(gradients).items():
-            param = params[name]
-            self.update(param, gradient, self._slots[name], rate, self._scratch(param))
+            param, slots = params[name], self._slots[name]
+            self.update(param, gradient, slots, rate, self._scratch(param))
+            if self.use_ema:
+                self._average_weights(param, slots)
         _changes.note()
+
+    def exchange_averages(self, params: Mapping[str, np.ndarray]) -> None:
+        """Put the averages of the weights in their place, or the weights back; nothing without `use_ema`.
+
+        ``fit`` does this by itself.  Whoever calls `apply` in a loop of his own calls it once at the end; if the loop
+        goes on without a second call, it goes on from the averages.
+
+        Parameters
+        ----------
+        params : mapping of str to ndarray
+            Those that `apply` updates; written to.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastrnn.training import SGD
+        >>> params, optimizer = {"w": np.array([4.0])}, SGD(1.0, use_ema=True, ema_momentum=0.5)
+        >>> for gradient in (2.0, 1.0):
+        ...     optimizer.apply(params, {"w": np.array([gradient])})
+        >>> optimizer.exchange_averages(params)  # (0.5·2 + 1·1) / (0.5 + 1)
+        >>> round(float(params["w"][0]), 3)
+        1.333
+        """
+        for name, slots in self._slots.items():
+            if "average" in slots:
+                held = self._scratch(params[name])
+                held[...] = params[name]
+                params[name][...] = slots["average"]
+                slots["average"][...] = held
+        self._exchanged = not self._exchanged
+        _changes.note()
+
+    def restart_averages(self) -> None:
+        """Forget the averages: the next update begins new ones.  ``fit`` starts with it."""
+        for slots in self._slots.values():
+            slots.pop("average", None)
+        self._averaged = 0
+        self._exchanged = False
+
+    def _average_weights(self, param: np.ndarray, slots: Slots) -> None:
+        """The average after the n-th update: the newest weights count (1 - m) / (1 - m^n)."""
+        if self._averaged == 1:
+            slots["average"] = param.copy()
+            return
+        m = self.ema_momentum
+        newest = (1.0 - m) / (1.0 - m**self._averaged)
+        _average(slots["average"], param, 1.0 - newest, self._scratch(param))
 
     def clip(self, grads: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """The gradients after clipping; what need not be clipped is handed back as it is."""
@@ -173,7 +243,7 @@ class SGD(Optimizer):
     momentum : float
         In [0, 1].
     nesterov : bool
-    clipnorm, clipvalue, global_clipnorm
+    clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum
         See `Optimizer`.
     """
 
@@ -186,8 +256,10 @@ class SGD(Optimizer):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum)
         self.momentum = _check.number("momentum", momentum, 0.0, 1.0)
         self.nesterov = _check.boolean("nesterov", nesterov)
 
@@ -222,7 +294,7 @@ class RMSprop(Optimizer):
     epsilon : float
     centered : bool
         Take the square of the mean gradient off v, which makes it a variance.
-    clipnorm, clipvalue, global_clipnorm
+    clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum
         See `Optimizer`.
     """
 
@@ -237,8 +309,10 @@ class RMSprop(Optimizer):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum)
         self.rho = _check.number("rho", rho, 0.0, 1.0, open_maximum=True)
         self.momentum = _check.number("momentum", momentum, 0.0, 1.0)
         self.epsilon = _check.number("epsilon", epsilon, 0.0)
@@ -283,7 +357,7 @@ class Adam(Optimizer):
     beta_1, beta_2 : float
         In [0, 1).
     epsilon : float
-    clipnorm, clipvalue, global_clipnorm
+    clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum
         See `Optimizer`.
     """
 
@@ -297,8 +371,10 @@ class Adam(Optimizer):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum)
         self.beta_1 = _check.number("beta_1", beta_1, 0.0, 1.0, open_maximum=True)
         self.beta_2 = _check.number("beta_2", beta_2, 0.0, 1.0, open_maximum=True)
         self.epsilon = _check.number("epsilon", epsilon, 0.0)
@@ -327,7 +403,7 @@ class AdamW(Adam):
     beta_1, beta_2 : float
         In [0, 1).
     epsilon : float
-    clipnorm, clipvalue, global_clipnorm
+    clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum
         See `Optimizer`.
     """
 
@@ -342,6 +418,8 @@ class AdamW(Adam):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
         super().__init__(
             learning_rate,
@@ -351,6 +429,8 @@ class AdamW(Adam):
             clipnorm=clipnorm,
             clipvalue=clipvalue,
             global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
         )
         self.weight_decay = _check.number("weight_decay", weight_decay, 0.0)
 
@@ -368,7 +448,7 @@ class Adagrad(Optimizer):
     initial_accumulator_value : float
         First value of v.
     epsilon : float
-    clipnorm, clipvalue, global_clipnorm
+    clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum
         See `Optimizer`.
     """
 
@@ -381,8 +461,10 @@ class Adagrad(Optimizer):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum)
         self.initial_accumulator_value = _check.number("initial_accumulator_value", initial_accumulator_value, 0.0)
         self.epsilon = _check.number("epsilon", epsilon, 0.0)
 
