@@ -63,21 +63,28 @@ INLINE void FN(grouped_tiles)(const fastrnn_size filters, const fastrnn_grouped 
     }
 }
 
-/* Less than a vector in all. */
-static void FN(grouped_values)(const fastrnn_grouped *p) {
-    for (fastrnn_size r = 0; r < p->rows; r++)
-        for (fastrnn_size f = 0; f < p->width; f++) {
-            const REAL *x = (const REAL *)p->x + r * p->x_stride + f / p->filters * p->channels;
-            const REAL *w = (const REAL *)p->w + f;
-            REAL sum = ((const REAL *)p->start)[f];
-            for (fastrnn_size tap = 0; tap < p->taps; tap++, x += p->tap_stride)
-                for (fastrnn_size c = 0; c < p->channels; c++, w += p->w_stride) sum += x[c] * *w;
-            ((REAL *)p->y)[r * p->y_stride + f] = sum;
-        }
+/* Channel c of the group of each filter, where there is less than a vector of them in all. */
+INLINE VEC FN(few_channels)(const fastrnn_grouped *p, const REAL *x, fastrnn_size c) {
+    REAL lanes[W] = {0};
+    for (fastrnn_size f = 0; f < p->width; x += p->channels)
+        for (fastrnn_size i = 0; i < p->filters; i++) lanes[f++] = x[c];
+    return LOAD(lanes);
+}
+
+/* Less than a vector in all: a vector nevertheless, so that the arithmetic is the same. */
+static void FN(grouped_few)(const fastrnn_grouped *p) {
+    for (fastrnn_size r = 0; r < p->rows; r++) {
+        const REAL *x = (const REAL *)p->x + r * p->x_stride, *w = p->w;
+        VEC sum = FN(load_part)(p->start, p->width);
+        for (fastrnn_size tap = 0; tap < p->taps; tap++, x += p->tap_stride)
+            for (fastrnn_size c = 0; c < p->channels; c++, w += p->w_stride)
+                sum += FN(few_channels)(p, x, c) * FN(load_part)(w, p->width);
+        FN(store_part)((REAL *)p->y + r * p->y_stride, sum, p->width);
+    }
 }
 
 static void FN(grouped)(const fastrnn_grouped *p) {
-    if (p->width < W) FN(grouped_values)(p);
+    if (p->width < W) FN(grouped_few)(p);
     else if (p->filters == W) FN(grouped_tiles)(0, p);
     else if (p->filters == 1) FN(grouped_tiles)(1, p);
     else if (p->filters == 2 && W > 2) FN(grouped_tiles)(2, p);
@@ -130,18 +137,17 @@ static void FN(run_grouped_gram_tile)(int taps, const fastrnn_grouped *p, fastrn
 /* clang-format on */
 
 /* Less than a vector in all. */
-static void FN(grouped_gram_values)(const fastrnn_grouped *p, fastrnn_size row, fastrnn_size rows) {
+static void FN(grouped_gram_few)(const fastrnn_grouped *p, fastrnn_size row, fastrnn_size rows) {
     REAL *dw = p->w;
     for (fastrnn_size tap = 0; tap < p->taps; tap++)
-        for (fastrnn_size c = 0; c < p->channels; c++, dw += p->w_stride)
-            for (fastrnn_size f = 0; f < p->width; f++) {
-                const REAL *x = (const REAL *)p->x + row * p->x_stride + tap * p->tap_stride;
-                const REAL *dy = (const REAL *)p->y + row * p->y_stride + f;
-                REAL sum = 0;
-                for (fastrnn_size r = 0; r < rows; r++)
-                    sum += x[r * p->x_stride + f / p->filters * p->channels + c] * dy[r * p->y_stride];
-                dw[f] += sum;
-            }
+        for (fastrnn_size c = 0; c < p->channels; c++, dw += p->w_stride) {
+            const REAL *x = (const REAL *)p->x + row * p->x_stride + tap * p->tap_stride;
+            const REAL *dy = (const REAL *)p->y + row * p->y_stride;
+            VEC sum = ALL(0);
+            for (fastrnn_size r = 0; r < rows; r++, x += p->x_stride, dy += p->y_stride)
+                sum += FN(few_channels)(p, x, c) * FN(load_part)(dy, p->width);
+            FN(store_part)(dw, FN(load_part)(dw, p->width) + sum, p->width);
+        }
 }
 
 /* w (taps*C, width) += the sums over the outputs of x(r, k, c)∘y[r], groups smaller than a vector.  The sums are cut
@@ -152,7 +158,7 @@ static void FN(add_grouped_gram)(const fastrnn_grouped *p) {
     for (fastrnn_size row = 0; row < p->rows; row += GROUPED_ROWS) {
         const fastrnn_size rows = p->rows - row < GROUPED_ROWS ? p->rows - row : GROUPED_ROWS;
         if (p->width < W) {
-            FN(grouped_gram_values)(p, row, rows);
+            FN(grouped_gram_few)(p, row, rows);
             continue;
         }
         for (fastrnn_size tile = 0; tile < tiles; tile++) {

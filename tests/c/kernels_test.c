@@ -446,9 +446,9 @@ static int right_grouped_gram(const fastrnn_grouped *p, const void *before) {
     return right;
 }
 
-/* The same row by row into y, and by whole vectors and the rest of the lanes into dw: no bit may depend on it. */
+/* The same row by row and group by group into y, and a vector of lanes at a time into dw: no bit may depend on it. */
 static void test_grouped_parts(const fastrnn_grouped *p, const fastrnn_grouped *back, const void *before) {
-    int by_row = 1, by_lanes = 1;
+    int by_row = 1, by_group = 1, by_lanes = 1;
     for (fastrnn_size r = 0; r < p->rows; r++) {
         void *y = array(p->width);
         fastrnn_grouped part = *p;
@@ -467,6 +467,17 @@ static void test_grouped_parts(const fastrnn_grouped *p, const fastrnn_grouped *
         by_lanes &= is_part_of(back->w, dw, rows, stride, first, last);
         free(dw);
     }
+    for (fastrnn_size f = 0; f < p->width; f += p->filters) {
+        void *y = array(p->rows * p->filters);
+        fastrnn_grouped part = *p;
+        part.width = p->filters, part.x = at(p->x, f / p->filters * p->channels), part.w = at(p->w, f);
+        part.start = at(p->start, f), part.y = y, part.y_stride = p->filters;
+        kernel->grouped(&part);
+        for (fastrnn_size r = 0; r < p->rows; r++)
+            by_group &= same(at(y, r * p->filters), at(p->y, r * p->y_stride + f), p->filters);
+        free(y);
+    }
+    check(by_group, "grouped group by group", p->rows, p->filters, p->width);
     check(by_row, "grouped row by row", p->rows, p->filters, p->width);
     check(by_lanes, "parts of add_grouped_gram", p->rows, p->filters, p->width);
 }

@@ -326,7 +326,7 @@ def test_any_layout_of_memory(dtype: str, rng: np.random.Generator) -> None:
 @instruction_sets
 @dtypes
 @pytest.mark.parametrize("options", [{}, {"padding": "causal"}, {"padding": "causal", "dilation_rate": 5}], ids=str)
-@pytest.mark.parametrize("sizes", [(7, 19, 1), (1, 1, 21), (4, 4, 5)], ids=str)
+@pytest.mark.parametrize("sizes", [(7, 19, 1), (1, 1, 3), (1, 1, 21), (2, 2, 3), (4, 4, 5)], ids=str)
 def test_steps_that_have_been_do_not_change(
     sizes: tuple[int, int, int], options: dict[str, Any], dtype: str, instruction_set: str, rng: np.random.Generator
 ) -> None:

@@ -214,6 +214,18 @@ def test_conv1d_is_the_reference(dtype: str, rng: np.random.Generator) -> None:
     assert_close(out, expected, "float64" if dtype == "float64" else "float32_output")
 
 
+def test_a_layer_is_written_out_for_messages_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doing so takes longer than a small convolution."""
+    layer = Conv1D(3, 2, padding="causal", seed=0)
+    model = Sequential([layer])
+    model(np.ones((2, 5, 1)))
+    monkeypatch.setattr(Conv1D, "__repr__", lambda self: pytest.fail("written out"))
+    model(np.ones((2, 5, 1)), mask=np.ones((2, 5), bool))
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"mask: Conv1D\(3, 2, padding='causal'.*\) looks at several steps at a time"):
+        model(np.ones((1, 3, 1)), mask=np.array([[True, False, True]]))
+
+
 def test_fans_of_the_kernel() -> None:
     """As Keras counts them, kernel_size·channels/groups and kernel_size·filters."""
     layer = Conv1D(64, 5, groups=2, seed=0)

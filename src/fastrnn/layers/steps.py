@@ -71,8 +71,8 @@ class Steps(NamedTuple):
         lengths = np.count_nonzero(counted, axis=1)
         if (counted != (np.arange(time) < lengths[:, None])).any():
             raise ValueError(
-                f"mask: {layer!r} looks at several steps at a time and can leave out nothing but the ends of rows, got a "
-                "mask with steps that count behind steps that do not"
+                f"mask: {layer!r} looks at several steps at a time and can leave out nothing but the ends of rows, got "
+                "a mask with steps that count behind steps that do not"
             )
         return Steps(lengths, None, self.reset_mask)
 
