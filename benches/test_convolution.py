@@ -66,6 +66,7 @@ CASES = [
     Convolution(32, 1000, 64, 64, 3, {"padding": "same", "groups": 64}),
     Convolution(1, 2000, 256, 256, 9, {"padding": "same", "groups": 256}),
     Convolution(8, 500, 128, 128, 4, {"strides": 2, "groups": 128}),
+    Convolution(8, 500, 12, 12, 4, {"strides": 2, "groups": 12}),
     Convolution(32, 60, 64, 64, 3, {"padding": "same", "groups": 32}),
     Convolution(32, 60, 64, 64, 3, {"padding": "same", "groups": 16}),
     Convolution(32, 60, 64, 64, 3, {"padding": "same", "groups": 8}),

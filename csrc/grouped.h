@@ -63,23 +63,32 @@ INLINE void FN(grouped_tiles)(const fastrnn_size filters, const fastrnn_grouped 
     }
 }
 
-/* Channel c of the group of each filter, where there is less than a vector of them in all. */
-INLINE VEC FN(few_channels)(const fastrnn_grouped *p, const REAL *x, fastrnn_size c) {
-    REAL lanes[W] = {0};
-    for (fastrnn_size f = 0; f < p->width; x += p->channels)
-        for (fastrnn_size i = 0; i < p->filters; i++) lanes[f++] = x[c];
-    return LOAD(lanes);
+/* sum + x·y of single values, rounded as in vectors: once where the instruction set can multiply and add in one. */
+INLINE REAL FN(multiply_add_one)(REAL x, REAL y, REAL sum) {
+#if !defined(__FP_FAST_FMA)
+    return sum + x * y;
+#elif REAL_BITS == 32
+    return __builtin_fmaf(x, y, sum);
+#else
+    return __builtin_fma(x, y, sum);
+#endif
 }
 
-/* Less than a vector in all: a vector nevertheless, so that the arithmetic is the same. */
+/* Less than a vector in all: filter by filter. */
 static void FN(grouped_few)(const fastrnn_grouped *p) {
+    const fastrnn_size w_stride = p->w_stride;
     for (fastrnn_size r = 0; r < p->rows; r++) {
-        const REAL *x = (const REAL *)p->x + r * p->x_stride, *w = p->w;
-        VEC sum = FN(load_part)(p->start, p->width);
-        for (fastrnn_size tap = 0; tap < p->taps; tap++, x += p->tap_stride)
-            for (fastrnn_size c = 0; c < p->channels; c++, w += p->w_stride)
-                sum += FN(few_channels)(p, x, c) * FN(load_part)(w, p->width);
-        FN(store_part)((REAL *)p->y + r * p->y_stride, sum, p->width);
+        const REAL *group = (const REAL *)p->x + r * p->x_stride, *start = p->start;
+        REAL *y = (REAL *)p->y + r * p->y_stride;
+        for (fastrnn_size first = 0; first < p->width; first += p->filters, group += p->channels)
+            for (fastrnn_size f = first; f < first + p->filters; f++) {
+                const REAL *x = group, *w = (const REAL *)p->w + f;
+                REAL sum = start[f];
+                for (fastrnn_size tap = 0; tap < p->taps; tap++, x += p->tap_stride)
+                    for (fastrnn_size c = 0; c < p->channels; c++, w += w_stride)
+                        sum = FN(multiply_add_one)(x[c], *w, sum);
+                y[f] = sum;
+            }
     }
 }
 
@@ -140,14 +149,15 @@ static void FN(run_grouped_gram_tile)(int taps, const fastrnn_grouped *p, fastrn
 static void FN(grouped_gram_few)(const fastrnn_grouped *p, fastrnn_size row, fastrnn_size rows) {
     REAL *dw = p->w;
     for (fastrnn_size tap = 0; tap < p->taps; tap++)
-        for (fastrnn_size c = 0; c < p->channels; c++, dw += p->w_stride) {
-            const REAL *x = (const REAL *)p->x + row * p->x_stride + tap * p->tap_stride;
-            const REAL *dy = (const REAL *)p->y + row * p->y_stride;
-            VEC sum = ALL(0);
-            for (fastrnn_size r = 0; r < rows; r++, x += p->x_stride, dy += p->y_stride)
-                sum += FN(few_channels)(p, x, c) * FN(load_part)(dy, p->width);
-            FN(store_part)(dw, FN(load_part)(dw, p->width) + sum, p->width);
-        }
+        for (fastrnn_size c = 0; c < p->channels; c++, dw += p->w_stride)
+            for (fastrnn_size f = 0; f < p->width; f++) {
+                const REAL *x = (const REAL *)p->x + row * p->x_stride + tap * p->tap_stride;
+                const REAL *seen = x + f / p->filters * p->channels + c, *dy = (const REAL *)p->y + row * p->y_stride;
+                REAL sum = 0;
+                for (fastrnn_size r = 0; r < rows; r++)
+                    sum = FN(multiply_add_one)(seen[r * p->x_stride], dy[r * p->y_stride + f], sum);
+                dw[f] += sum;
+            }
 }
 
 /* w (taps*C, width) += the sums over the outputs of x(r, k, c)∘y[r], groups smaller than a vector.  The sums are cut
