@@ -63,18 +63,15 @@ INLINE void FN(grouped_tiles)(const fastrnn_size filters, const fastrnn_grouped 
     }
 }
 
-/* sum + x·y of single values, rounded as in vectors: once where the instruction set can multiply and add in one. */
-INLINE REAL FN(multiply_add_one)(REAL x, REAL y, REAL sum) {
-#if !defined(__FP_FAST_FMA)
-    return sum + x * y;
-#elif REAL_BITS == 32
-    return __builtin_fmaf(x, y, sum);
-#else
-    return __builtin_fma(x, y, sum);
-#endif
+/* One value in a vector.  What it is multiplied by is a vector with that value in all lanes: the compiler then sees no
+ * arithmetic of single values, which it might round otherwise than that of vectors. */
+INLINE VEC FN(first_lane)(REAL v) {
+    VEC first = {0};
+    first[0] = v;
+    return first;
 }
 
-/* Less than a vector in all: filter by filter. */
+/* Less than a vector in all: filter by filter, in vectors of one value, which are rounded as the others are. */
 static void FN(grouped_few)(const fastrnn_grouped *p) {
     const fastrnn_size w_stride = p->w_stride;
     for (fastrnn_size r = 0; r < p->rows; r++) {
@@ -83,11 +80,10 @@ static void FN(grouped_few)(const fastrnn_grouped *p) {
         for (fastrnn_size first = 0; first < p->width; first += p->filters, group += p->channels)
             for (fastrnn_size f = first; f < first + p->filters; f++) {
                 const REAL *x = group, *w = (const REAL *)p->w + f;
-                REAL sum = start[f];
+                VEC sum = FN(first_lane)(start[f]);
                 for (fastrnn_size tap = 0; tap < p->taps; tap++, x += p->tap_stride)
-                    for (fastrnn_size c = 0; c < p->channels; c++, w += w_stride)
-                        sum = FN(multiply_add_one)(x[c], *w, sum);
-                y[f] = sum;
+                    for (fastrnn_size c = 0; c < p->channels; c++, w += w_stride) sum += ALL(x[c]) * FN(first_lane)(*w);
+                y[f] = sum[0];
             }
     }
 }
@@ -153,10 +149,10 @@ static void FN(grouped_gram_few)(const fastrnn_grouped *p, fastrnn_size row, fas
             for (fastrnn_size f = 0; f < p->width; f++) {
                 const REAL *x = (const REAL *)p->x + row * p->x_stride + tap * p->tap_stride;
                 const REAL *seen = x + f / p->filters * p->channels + c, *dy = (const REAL *)p->y + row * p->y_stride;
-                REAL sum = 0;
+                VEC sum = ALL(0);
                 for (fastrnn_size r = 0; r < rows; r++)
-                    sum = FN(multiply_add_one)(seen[r * p->x_stride], dy[r * p->y_stride + f], sum);
-                dw[f] += sum;
+                    sum += ALL(seen[r * p->x_stride]) * FN(first_lane)(dy[r * p->y_stride + f]);
+                dw[f] += sum[0];
             }
 }
 
