@@ -73,7 +73,6 @@ int main(void)
 STEPS = 12
 
 
-
 def needs(compiler: str) -> pytest.MarkDecorator:
     """A test that is left out where the compiler, or what runs its programs, is not there."""
     command, run = COMPILERS[compiler]
