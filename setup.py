@@ -42,7 +42,7 @@ if platform.machine() in ("x86_64", "AMD64"):
 MODULES = [
     "_memory", "_kernels", "_schedule", "_cache", "_share", "_packing", "_step", "_weights", "_checkpoints",
     "_forward", "_backward", "_engine", "_convolution", "_normalization", "_changes", "_stage", "_recurrent_stage",
-    "_layer_stages", "_attention_stage", "_choosing", "_session", "_writer",
+    "_layer_stages", "_attention_stage", "_choosing", "_session", "_writer", "_updates",
 ]  # fmt: skip
 
 

@@ -254,6 +254,14 @@ typedef struct {
     fastrnn_size shift;
 } fastrnn_rows;
 
+/* n values and what Adam remembers of each, the gradient apart from all of them. */
+typedef struct {
+    fastrnn_size n;
+    double rate, beta_1, beta_2, epsilon;
+    const void *gradient;
+    void *values, *m, *v;
+} fastrnn_adam;
+
 /* ---- one table for each instruction set and type ----------------------------------------------------------------- */
 
 typedef struct {
@@ -290,6 +298,7 @@ typedef struct {
     void (*add)(const void *a, void *y, fastrnn_size n);
     void (*activate)(const fastrnn_activation *, const void *x, void *y, fastrnn_size n);
     void (*activate_back)(const fastrnn_activation *, const void *kept, const void *dy, void *dx, fastrnn_size n);
+    void (*adam)(const fastrnn_adam *);
     fastrnn_size (*multiply_add_probe)(fastrnn_size rounds, void *sink); /* sink: W values */
     void (*read_probe)(const void *values, fastrnn_size n, void *sink);
 } fastrnn_kernels;

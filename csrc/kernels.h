@@ -10,6 +10,7 @@
 #include "rows.h"
 #include "step.h"
 #include "grouped.h"
+#include "update.h"
 
 #define CELL_KERNELS
 #include "cells.h"
@@ -60,6 +61,7 @@ static const fastrnn_kernels FN(kernels) = {
     .add = FN(add),
     .activate = FN(activate_array),
     .activate_back = FN(activate_array_back),
+    .adam = FN(adam),
     .multiply_add_probe = FN(multiply_add_probe),
     .read_probe = FN(read_probe),
 };

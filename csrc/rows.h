@@ -27,11 +27,11 @@ INLINE VEC FN(true_values)(const REAL *v, fastrnn_size j, fastrnn_size whole, IV
     return j < whole ? LOAD(v + j * W) : (VEC)(inside & (IVEC)LOAD(v + j * W));
 }
 
-INLINE REAL FN(one_over_root)(REAL x) {
+INLINE REAL FN(root)(REAL x) {
 #if REAL_BITS == 32
-    return 1.0f / __builtin_sqrtf(x);
+    return __builtin_sqrtf(x);
 #else
-    return 1.0 / __builtin_sqrt(x);
+    return __builtin_sqrt(x);
 #endif
 }
 
@@ -60,7 +60,7 @@ INLINE REAL FN(scale_of)(const REAL *v, VEC mean, fastrnn_size vectors, fastrnn_
         const VEC away = LOAD(v + j * W) - mean, counted = j < whole ? away : (VEC)(inside & (IVEC)away);
         squares[0] += counted * counted;
     }
-    return FN(one_over_root)(FN(total)(squares) / count + epsilon);
+    return 1 / FN(root)(FN(total)(squares) / count + epsilon);
 }
 
 /* hat = (v - mean)·scale,  out = (out or add) + hat∘gain */

@@ -5,7 +5,7 @@ simplest honest forecast: the same month last year plus the growth of the last y
 and how much of the past it reads, is decided by a backtest from rolling origins on the years 1982 to 1991. The winner
 and all others are then held against the baselines on 1992 to 2001, trained anew every two years on all that was known.
 
-    python forecast_co2.py [--out DIR]
+    python forecast_co2.py [--seeds 3] [--epochs 100] [--out DIR]
 
 prints the tables and writes forecast_co2.png (the error by months ahead).
 """
@@ -44,9 +44,9 @@ BASELINES = {
 }
 
 
-def candidates(seed: int = 0) -> dict[str, Forecaster]:
+def candidates(epochs: int, seed: int = 0) -> dict[str, Forecaster]:
     """The networks to choose from."""
-    common = {"units": 16, "horizon": HORIZON, "differences": YEAR, "epochs": 100, "seed": seed}
+    common = {"units": 16, "horizon": HORIZON, "differences": YEAR, "epochs": epochs, "seed": seed}
     return {
         f"{cell.upper()}, {window} months": Forecaster(cell, window=window, **common)
         for cell in ("gru", "lstm")
@@ -74,11 +74,11 @@ def rolling(forecasters: dict, y: np.ndarray, time: np.ndarray, known: np.ndarra
     return backtest(forecasters, split, y[:end], time=time[:end], known=known[:end], refit=refit)
 
 
-def choose(y: np.ndarray, time: np.ndarray, known: np.ndarray, seeds: int) -> str:
+def choose(y: np.ndarray, time: np.ndarray, known: np.ndarray, epochs: int, seeds: int) -> str:
     """The network with the least error on the decade before the test, mean over a few seeds."""
-    errors: dict[str, list[float]] = {name: [] for name in candidates()}
+    errors: dict[str, list[float]] = {name: [] for name in candidates(epochs)}
     for seed in range(seeds):
-        result = rolling(candidates(seed), y, time, known, len(y) - DECADE, refit=5 * YEAR)
+        result = rolling(candidates(epochs, seed), y, time, known, len(y) - DECADE, refit=5 * YEAR)
         for name in errors:
             errors[name].append(result.mae(name))
     print(f"chosen on 1982 to 1991, mean absolute error in ppm over {seeds} seeds:")
@@ -101,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default=".", help="directory of the picture (default: this one)")
     parser.add_argument("--seeds", type=int, default=3, help="networks trained for each candidate (default: 3)")
+    parser.add_argument("--epochs", type=int, default=100, help="passes over the training years (default: 100)")
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
     started = time.perf_counter()
@@ -108,8 +109,8 @@ def main() -> None:
     co2 = datasets.co2_monthly()
     known = np.isfinite(co2.y)
     y = fill_gaps(co2.y[:, None], known[:, None], YEAR)[:, 0]
-    chosen = choose(y, co2.time, known, arguments.seeds)
-    networks = candidates()
+    chosen = choose(y, co2.time, known, arguments.epochs, arguments.seeds)
+    networks = candidates(arguments.epochs)
     result = rolling(baselines() | networks, y, co2.time, known, len(y), refit=2 * YEAR)
     labels = {name: BASELINES.get(name, name) for name in result.forecasts}
     table(result, labels, chosen)

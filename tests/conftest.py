@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
+# The products of the reference and of what is compared with are small: threads of NumPy's BLAS would wait for one
+# another most of the time, ten times as long on a busy machine.  NumPy reads it when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 
@@ -13,6 +20,14 @@ TOLERANCES = {
     "finite_difference": 1e-7,  # an analytic gradient against `central_difference`, float64
     "torch": 1e-10,  # against PyTorch, float64
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_own_garbage() -> None:
+    """What pytest keeps of thousands of tests, and the packages that earlier ones imported, are no garbage: they would
+    be half a second's work for each `gc.collect` that tests of memory call."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

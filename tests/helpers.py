@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn import _engine
+
 from .conftest import TOLERANCES
 
 Array = np.ndarray
@@ -114,18 +116,30 @@ class Cell:
         return {f"{state}_n": getattr(cache, f"{state}_n") for state in self.states}
 
 
-CELLS = (
-    Cell("rnn", gates=1),
-    Cell("lstm", gates=4, states=("h", "c")),
-    Cell("gru", gates=3, bias_rows=2, options={"reset_after": True}),
-    Cell("gru", gates=3, options={"reset_after": False}),
-)
+# What a cell of the registry is called with where it is not the plain call of its function.
+OWN_OPTIONS: dict[str, dict[str, Any]] = {
+    "gru": {"reset_after": True},
+    "gru_reset_before": {"reset_after": False},
+    "leaky": {"leak": 0.4},
+}
+W_H = {"product": "matrix", "elementwise": "vector", "nothing": None}
 
-FURTHER_CELLS = (
-    Cell("indrnn", gates=1, recurrent="vector"),
-    Cell("mingru", gates=2, recurrent=None),
-    Cell("leaky", gates=1, options={"leak": 0.4}),
-)
+
+def cell_of(name: str) -> Cell:
+    """A cell as the registry of the kernels describes it."""
+    spec = _engine.CELLS[name]
+    states = ("h", "c") if spec["cell_state"] else ("h",)
+    bias_rows = None if spec["bias_rows"] == 1 else spec["bias_rows"]
+    return Cell(spec["function"], spec["gates"], states, bias_rows, OWN_OPTIONS.get(name, {}), W_H[spec["recurrent"]])
+
+
+CELL_OF = {name: cell_of(name) for name in _engine.CELLS}
+CELLS = tuple(CELL_OF.values())
+
+
+def spec_of(cell: Cell) -> dict[str, Any]:
+    """What the registry says of a cell."""
+    return next(_engine.CELLS[name] for name, other in CELL_OF.items() if other == cell)
 
 
 def some_lengths(batch: int | None, steps: int) -> int | Array:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .helpers import Cell, past_the_end, some_lengths, some_resets
+from fastrnn.functional._options import names_of
+
+from .helpers import Cell, past_the_end, some_lengths, some_resets, spec_of
 
 # Every activation with its own constants, and those that have constants with others.
 ACTIVATIONS: tuple[Any, ...] = (
@@ -24,37 +26,41 @@ LEARNED = ("peephole", "w_proj", "leak", "ln_gain", "ln_bias", "ln_x_gain", "ln_
 Choice = Mapping[str, Any]
 
 
+# Every factor of a configuration: the keyword that it is of (None: of every call, whatever the cell), and its levels,
+# of which the first is that without the option.
+FACTORS: dict[str, tuple[str | None, Sequence[Any]]] = {
+    "batch": (None, (3, 1, None)),
+    "bias": (None, (True, False)),
+    "lengths": (None, (False, True)),
+    "resets": (None, (False, True)),
+    "reverse": (None, (False, True)),
+    "activation": (None, ("tanh", "relu", ("leaky_relu", 0.1), "gelu", "linear")),
+    "clip": ("clip", (None, 0.6)),
+    "dropout": ("dropout_mask", (False, True)),
+    "zoneout": ("zoneout_mask", (None, "booleans", "numbers", 0.3)),
+    "recurrent_dropout": ("recurrent_dropout_mask", (False, True)),
+    "recurrent_activation": ("recurrent_activation", ("sigmoid", "hard_sigmoid", ("scaled_tanh", 0.5, 0.7))),
+    "layer_norm": ("ln_epsilon", (None, 1e-3, 0.2)),
+    "leak": ("leak", ("number", "array")),
+    "output_activation": ("output_activation", (None, "softsign", ("elu", 0.7))),
+    "peephole": ("peephole", (False, True)),
+    "projection": ("w_proj", (False, True)),
+    "cell_clip": ("cell_clip", (None, 0.4)),
+    "coupled": ("coupled", (False, True)),
+    "zoneout_cell": ("zoneout_cell_mask", (None, "booleans", "numbers", 0.3)),
+}
+
+
+def keywords_of(cell: Cell) -> frozenset[str]:
+    """The keywords by which a cell does more than its equations, as the registry has them."""
+    spec = spec_of(cell)
+    return names_of(spec) | ({"recurrent_activation"} if spec["gated"] else set())
+
+
 def levels_of(cell: Cell) -> dict[str, Sequence[Any]]:
     """The factors of a configuration of a cell, and the levels of each; the first level is that without the option."""
-    levels: dict[str, Sequence[Any]] = {
-        "batch": (3, 1, None),
-        "bias": (True, False),
-        "lengths": (False, True),
-        "resets": (False, True),
-        "reverse": (False, True),
-        "activation": ("tanh", "relu", ("leaky_relu", 0.1), "gelu", "linear"),
-        "clip": (None, 0.6),
-        "dropout": (False, True),
-        "zoneout": (None, "booleans", "numbers", 0.3),
-    }
-    if cell.recurrent is not None:
-        levels["recurrent_dropout"] = (False, True)
-    if cell.gates > 1:
-        levels["recurrent_activation"] = ("sigmoid", "hard_sigmoid", ("scaled_tanh", 0.5, 0.7))
-    if cell.name in ("rnn", "leaky", "lstm") or cell.bias_rows == 2:
-        levels["layer_norm"] = (None, 1e-3, 0.2)
-    if cell.name == "leaky":
-        levels["leak"] = ("number", "array")
-    if cell.name == "lstm":
-        levels |= {
-            "output_activation": (None, "softsign", ("elu", 0.7)),
-            "peephole": (False, True),
-            "projection": (False, True),
-            "cell_clip": (None, 0.4),
-            "coupled": (False, True),
-            "zoneout_cell": (None, "booleans", "numbers", 0.3),
-        }
-    return levels
+    known = keywords_of(cell)
+    return {name: levels for name, (keyword, levels) in FACTORS.items() if keyword is None or keyword in known}
 
 
 def covering(levels: Mapping[str, Sequence[Any]], seed: int = 0) -> list[dict[str, Any]]:
@@ -123,9 +129,11 @@ def build(
         options |= _layer_norm(cell, rng, hidden, choice["layer_norm"])
     if "leak" in choice:
         options["leak"] = 0.3 if choice["leak"] == "number" else rng.uniform(0.1, 1, hidden)
-    if "peephole" in choice:
+    if "zoneout_cell" in choice:
         options["zoneout_cell_mask"] = mask(choice["zoneout_cell"], (*rows, steps, hidden))
+    if "peephole" in choice:
         options["peephole"] = rng.normal(size=(3, hidden)) if choice["peephole"] else None
+    if "projection" in choice:
         options["w_proj"] = rng.normal(size=(hidden, projected)) if choice["projection"] else None
     names = ("clip", "recurrent_activation", "output_activation", "cell_clip", "coupled")
     return arguments, {**options, **{name: choice[name] for name in names if name in choice}}
@@ -134,11 +142,11 @@ def build(
 def _layer_norm(cell: Cell, rng: np.random.Generator, hidden: int, epsilon: float) -> dict[str, Any]:
     """Gains and biases that are far from 1 and 0."""
     wide = cell.gates * hidden
-    if cell.gates == 1:
-        sizes = {"ln_gain": hidden, "ln_bias": hidden}
+    if spec_of(cell)["norm"] == "sum":
+        sizes = {"ln_gain": wide, "ln_bias": wide}
     else:
         sizes = {"ln_x_gain": wide, "ln_h_gain": wide}
-        if cell.name == "lstm":
+        if "c" in cell.states:
             sizes |= {"ln_c_gain": hidden, "ln_c_bias": hidden}
     return {"ln_epsilon": epsilon, **{name: rng.normal(size=size) for name, size in sizes.items()}}
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -186,40 +185,39 @@ def test_steps_go_on_from_the_state_before(implementation: Implementation) -> No
 
 CPU_TIMES = """
 import sys, time
-from pathlib import Path
 from fastrnn import benchmark
 
-def nanoseconds():
-    return {path: int(path.read_text().split()[0]) for path in Path("/proc/self/task").glob("*/schedstat")}
-
-name, mode = sys.argv[1:]
+name, *modes = sys.argv[1:]
 implementation = {"fastrnn": benchmark.FASTRNN, **benchmark.PEERS}[name]
-with benchmark.limited_threads(1):
-    run = benchmark.checked_run(implementation, benchmark.Case("lstm", mode, benchmark.Shape(32, 10, 64, 128)), 1)
-    before, end = nanoseconds(), time.perf_counter() + 0.3
-    while time.perf_counter() < end:
-        run()
-    used = [after - before.get(path, 0) for path, after in nanoseconds().items()]
-    print(sum(used) / max(used))
+for mode in modes:
+    with benchmark.limited_threads(1):
+        run = benchmark.checked_run(implementation, benchmark.Case("lstm", mode, benchmark.Shape(32, 10, 64, 128)), 1)
+        before, start = time.process_time(), time.perf_counter()
+        while time.perf_counter() < start + 0.3:
+            run()
+        print((time.process_time() - before) / (time.perf_counter() - start))
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="needs the CPU time of every thread")
-@pytest.mark.parametrize("mode", ["forward", "forward+backward"])
 @pytest.mark.parametrize("name", ["fastrnn", *PEERS])
-def test_nobody_uses_more_threads(name: str, mode: str) -> None:
-    """One thread has about all the CPU time, where libraries would take every CPU if they were not told."""
+def test_nobody_uses_more_threads(name: str) -> None:
+    """A second takes no more than about a second of CPU time, where libraries would take every CPU if not told.
+
+    On a busy machine two threads may take no more either: then this shows less, but does not fail.
+    """
     implementation = {"fastrnn": FASTRNN, **PEERS}[name]
     if not implementation.installed():
         pytest.skip(f"{name} is not installed")
     if name == "reference":
         pytest.importorskip("threadpoolctl")  # without it the table says that NumPy's BLAS has not been limited
-    if not implementation.supports(Case("lstm", mode, SEQUENCE)):
-        pytest.skip(f"{name} does not compute it")
+    every = ("forward", "forward+backward")
+    modes = [mode for mode in every if implementation.supports(Case("lstm", mode, SEQUENCE))]
     environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
-    command = [sys.executable, "-c", CPU_TIMES, name, mode]
+    command = [sys.executable, "-c", CPU_TIMES, name, *modes]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert 1 <= float(done.stdout) < 1.7  # two busy threads: 2; JAX hands its one thread over now and then
+    used = list(map(float, done.stdout.split()))
+    assert len(used) == len(modes) > 0
+    assert all(0 < threads < 1.5 for threads in used)  # two busy threads: 2
 
 
 def test_a_broken_peer_leaves_the_others_alone() -> None:

@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = {  # arguments that make a script quick
     "char_rnn.py": ["--steps", "60"],
     "dates.py": ["--quick"],
-    "forecast_co2.py": ["--seeds", "1"],
+    "forecast_co2.py": ["--seeds", "1", "--epochs", "2"],
     "forecast_intervals.py": ["--epochs", "1"],
     "four_kinds.py": ["--quick"],
     "recurrent_policy.py": ["--quick"],

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 import fastrnn
 
-from .engine.cases import ENGINE_CELLS, assert_same_bits, gradients_of, in_type, outputs_of, run
+from .engine.cases import assert_same_bits, gradients_of, in_type, outputs_of, run
 from .engine.cases import upstream_of as upstream_of_outputs
 from .engine.mixes import calls
-from .helpers import Cell, assert_close, some_resets
+from .helpers import CELLS, Cell, assert_close, some_resets
 
 Array = np.ndarray
 BATCH, STEPS, INPUTS, HIDDEN = 4, 6, 3, 5
 WEIGHTS = ("w_x", "w_h", "b")
 
-cells = pytest.mark.parametrize("cell", ENGINE_CELLS, ids=str)
+cells = pytest.mark.parametrize("cell", CELLS, ids=str)
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 batches = pytest.mark.parametrize("batch", [None, 1, BATCH], ids="B={}".format)
 
@@ -265,7 +265,7 @@ def test_results_are_fresh_and_the_users_own(cell: Cell, steps: bool, rng: np.ra
 
 def caches_of_everything(rng: np.random.Generator) -> dict[str, Any]:
     caches = {}
-    for cell in ENGINE_CELLS:
+    for cell in CELLS:
         arguments = arguments_of(cell, rng)
         caches[f"{cell.name}_forward"] = cell.forward(fastrnn, arguments)[-1]
         names = {"x": "x_t", "h0": "h_prev", "c0": "c_prev"}
@@ -293,7 +293,7 @@ def test_a_backward_function_refuses_foreign_caches(cell: Cell, kind: str, rng: 
 
 
 def test_a_cache_is_neither_made_nor_copied_nor_written_to(rng: np.random.Generator) -> None:
-    _, cache = ENGINE_CELLS[0].forward(fastrnn, arguments_of(ENGINE_CELLS[0], rng))
+    _, cache = CELLS[0].forward(fastrnn, arguments_of(CELLS[0], rng))
     with pytest.raises(TypeError, match="made by a forward function"):
         type(cache)()
     for make in (copy.copy, copy.deepcopy, pickle.dumps):

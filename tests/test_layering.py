@@ -23,7 +23,7 @@ STAGES = {
 }  # fmt: skip
 ENGINE = STAGES | {
     "_engine", "_forward", "_backward", "_checkpoints", "_step", "_weights", "_convolution", "_normalization",
-    "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory", "_changes",
+    "_packing", "_share", "_cache", "_kernels", "_schedule", "_memory", "_changes", "_updates",
 }  # fmt: skip
 TRAINING = {"functional", "layers", "training", "storage", "interop", "streaming", "_engine", "_config", "_threads"}
 MAY_IMPORT = {
@@ -54,6 +54,7 @@ MAY_IMPORT = {
     "_convolution": {"_share", "_cache", "_kernels", "_schedule", "_memory"},
     "_normalization": {"_cache", "_kernels", "_schedule", "_memory"},
     "_changes": set(),
+    "_updates": {"_kernels", "_schedule"},
     "_stage": {"_kernels", "_memory"},
     "_recurrent_stage": {"_stage", "_step", "_weights", "_cache", "_kernels", "_schedule", "_memory"},
     "_layer_stages": {
@@ -75,7 +76,7 @@ MAY_IMPORT = {
     "functional": {"_engine", "_convolution", "_normalization", "_cache", "_threads"},
     "layers": {"functional", "_engine"},
     "gradients": {"functional", "layers"},
-    "training": TRAINING | {"_writer"},
+    "training": TRAINING | {"_writer", "_updates"},
     "storage": TRAINING,
     "interop": TRAINING,
     "streaming": TRAINING | STAGES,

@@ -15,13 +15,13 @@ import pytest
 import fastrnn
 from fastrnn import _memory
 
-from .engine.cases import ENGINE_CELLS, assert_same_bits, run
-from .helpers import Cell
+from .engine.cases import assert_same_bits, run
+from .helpers import CELLS, Cell
 
 MEGABYTE = 1 << 20
 LIMIT = 256 * MEGABYTE
 
-cells = pytest.mark.parametrize("cell", ENGINE_CELLS, ids=str)
+cells = pytest.mark.parametrize("cell", CELLS, ids=str)
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_release_gives_everything_back(cell: Cell) -> None:
 
 
 def test_the_pool_is_bounded_in_bytes() -> None:
-    cell = ENGINE_CELLS[0]
+    cell = CELLS[0]
     weights = {"w_x": np.ones((1, 64)) / 64, "w_h": np.ones((64, 64)) / 64, "b": None}
     caches = []
     for _ in range(6):  # each of about 60 MB
@@ -94,7 +94,7 @@ def test_the_pool_is_bounded_in_bytes() -> None:
 
 
 def test_the_pool_is_bounded_in_pieces() -> None:
-    cell = ENGINE_CELLS[0]
+    cell = CELLS[0]
     rng = np.random.default_rng(0)
     caches = [cell.forward(fastrnn, cell.arguments(rng, 1, steps, 2, 8))[1] for steps in range(1, 300)]
     whole = sum(steps * (2 + 8 + 8) * 8 for steps in range(1, 300))
@@ -140,7 +140,7 @@ def test_errors_leave_nothing_behind(cell: Cell) -> None:
 def test_threads_at_once(poisoned: bool) -> None:
     """Eight Python threads, each with its own sizes and numbers, get what one alone gets."""
     _memory.poison(poisoned)
-    jobs = [(cell, seed, 1 + seed % 5, 10 + seed % 7, 8 + seed % 19) for seed in range(80) for cell in ENGINE_CELLS]
+    jobs = [(cell, seed, 1 + seed % 5, 10 + seed % 7, 8 + seed % 19) for seed in range(80) for cell in CELLS]
     expected = [call(*job) for job in jobs]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)

@@ -12,12 +12,12 @@ import pytest
 import fastrnn
 from fastrnn import reference
 
-from .helpers import CELLS, Cell, assert_close, some_resets
+from .helpers import CELL_OF, Cell, assert_close, some_resets
 
 torch = pytest.importorskip("torch")
 
 STEPS, INPUTS, HIDDEN = 7, 3, 5
-RNN, LSTM, GRU, _ = CELLS  # PyTorch's GRU resets after the product
+RNN, LSTM, GRU = (CELL_OF[name] for name in ("rnn", "lstm", "gru"))  # PyTorch's GRU resets after the product
 MODULES = [module for module in (reference, fastrnn) if hasattr(module, "rnn_forward")]
 
 modules = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

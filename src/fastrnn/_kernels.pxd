@@ -200,6 +200,14 @@ cdef extern from "fastrnn.h" nogil:
         const Py_ssize_t *origin
         Py_ssize_t shift
 
+    ctypedef struct fastrnn_adam:
+        Py_ssize_t n
+        double rate, beta_1, beta_2, epsilon
+        const void *gradient
+        void *values
+        void *m
+        void *v
+
     ctypedef struct fastrnn_kernels:
         int width
         int (*panel_vectors)(int gates) noexcept nogil
@@ -233,6 +241,7 @@ cdef extern from "fastrnn.h" nogil:
         void (*activate)(const fastrnn_activation *, const void *x, void *y, Py_ssize_t n) noexcept nogil
         void (*activate_back)(const fastrnn_activation *, const void *kept, const void *dy, void *dx,
                               Py_ssize_t n) noexcept nogil
+        void (*adam)(const fastrnn_adam *) noexcept nogil
         Py_ssize_t (*multiply_add_probe)(Py_ssize_t rounds, void *sink) noexcept nogil
         void (*read_probe)(const void *values, Py_ssize_t n, void *sink) noexcept nogil
 

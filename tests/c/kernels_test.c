@@ -677,6 +677,22 @@ static void test_values(fastrnn_size n) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
+static void test_adam(fastrnn_size n) {
+    void *g = random_array(n), *m = random_array(n), *v = random_array(n), *values = random_array(n);
+    for (fastrnn_size i = 0; i < n; i++) set(v, i, fabs(get(v, i)));
+    void *m_new = copy_of(m, n), *v_new = copy_of(v, n), *values_new = copy_of(values, n);
+    const fastrnn_adam update = {n, 0.125, 0.75, 0.875, 0.25, g, values_new, m_new, v_new};
+    kernel->adam(&update);
+    int right = 1;
+    for (fastrnn_size i = 0; i < n; i++) {
+        const double gi = get(g, i), mi = 0.75 * get(m, i) + 0.25 * gi, vi = 0.875 * get(v, i) + 0.125 * gi * gi;
+        right &= fabs(get(m_new, i) - mi) <= 4 * eps() && fabs(get(v_new, i) - vi) <= 4 * eps();
+        right &= fabs(get(values_new, i) - (get(values, i) - 0.125 * mi / (sqrt(vi) + 0.25))) <= 16 * eps();
+    }
+    check(right, "adam", n, 0, 0);
+    free(g), free(m), free(v), free(values), free(m_new), free(v_new), free(values_new);
+}
+
 /* ---- activations ------------------------------------------------------------------------------------------------- */
 
 static double clipped(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
@@ -1352,8 +1368,12 @@ static void test_type(void) {
         for (size_t j = 0; j < sizeof many_rows / sizeof *many_rows; j++)
             test_sums_over_rows(many_rows[j], units, 1 + (units + many_rows[j]) % 7);
     }
+<<<<<<< HEAD
     for (fastrnn_size n = 0; n <= 70; n++) test_values(n);
     test_groups();
+=======
+    for (fastrnn_size n = 0; n <= 70; n++) test_values(n), test_adam(n);
+>>>>>>> main
     test_activations();
     test_cells(sizes, SIZES - 1);
 }

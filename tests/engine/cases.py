@@ -13,39 +13,18 @@ import pytest
 import fastrnn
 from fastrnn import _engine, reference
 
-from ..helpers import Cell, assert_close, past_the_end
+from ..helpers import CELLS, Cell, assert_close, past_the_end
 
 Array = np.ndarray
 
-
-OWN_OPTIONS: dict[str, dict[str, Any]] = {"gru_reset_before": {"reset_after": False}, "leaky": {"leak": 0.4}}
-W_H = {"product": "matrix", "elementwise": "vector", "nothing": None}
-
-
-def engine_cell(name: str) -> Cell:
-    """A cell as the registry of the kernels describes it."""
-    spec = _engine.CELLS[name]
-    states = ("h", "c") if spec["cell_state"] else ("h",)
-    bias_rows = None if spec["bias_rows"] == 1 else spec["bias_rows"]
-    options = OWN_OPTIONS.get(name, {})
-    return Cell(spec["function"], spec["gates"], states, bias_rows, options, W_H[spec["recurrent"]])
-
-
-def spec_of(cell: Cell) -> dict[str, Any]:
-    """What the registry says of a cell."""
-    return _engine.CELLS["gru_reset_before" if cell.options.get("reset_after") is False else cell.name]
-
-
-ENGINE_CELLS = tuple(map(engine_cell, _engine.CELLS))
-
 DTYPES = ("float32", "float64")
 
-cells = pytest.mark.parametrize("cell", ENGINE_CELLS, ids=str)
+cells = pytest.mark.parametrize("cell", CELLS, ids=str)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 instruction_sets = pytest.mark.parametrize("instruction_set", _engine.instruction_sets(), indirect=True)
 
 
-def in_turn(name: str, values: Sequence[Any], each: int = 1, of: Sequence[Cell] = ENGINE_CELLS) -> pytest.MarkDecorator:
+def in_turn(name: str, values: Sequence[Any], each: int = 1, of: Sequence[Cell] = CELLS) -> pytest.MarkDecorator:
     """Parametrize with every cell x type x instruction set, each with the next few of the values, in rounds.
 
     No loop of the engine knows the type or the instruction set, so that not every value has to meet every one of them:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ..helpers import Cell
+from ..helpers import CELLS, Cell
 from ..options import build, levels_of, plain
-from .cases import DTYPES, ENGINE_CELLS, in_type
+from .cases import DTYPES, in_type
 
 # By what the engine makes of them: rows as a whole, some units of all rows (so that threads can share them), masks.
 MIXES: dict[str, dict[str, Any]] = {
@@ -62,7 +62,7 @@ def at_step(options: dict[str, Any], t: int) -> dict[str, Any]:
 @st.composite
 def calls(draw: st.DrawFn, **sizes: st.SearchStrategy[int]) -> tuple[Cell, dict[str, Any], dict[str, Any]]:
     """Any cell with any options: the cell, the arguments and the options of a forward pass."""
-    cell, dtype = draw(st.sampled_from(ENGINE_CELLS)), draw(st.sampled_from(DTYPES))
+    cell, dtype = draw(st.sampled_from(CELLS)), draw(st.sampled_from(DTYPES))
     choice = {name: draw(st.sampled_from(values)) for name, values in levels_of(cell).items() if name != "batch"}
     choice["batch"] = draw(sizes.get("batch", st.integers(1, 20)))
     steps, inputs = draw(sizes.get("steps", st.integers(1, 9))), draw(st.integers(1, 20))

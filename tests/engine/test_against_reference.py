@@ -11,22 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ..helpers import Cell, some_lengths, some_resets
+from ..helpers import CELLS, Cell, some_lengths, some_resets, spec_of
 from ..options import ACTIVATIONS
 from .cases import (
-    ENGINE_CELLS,
     assert_engine_is_right,
     in_turn,
     random_arguments,
     random_upstream,
-    spec_of,
     with_nan_past_the_end,
 )
 
 HIDDEN = (1, 3, 7, 8, 9, 17, 33, 67)
 SHAPES = ((None, 1, 1), (None, 5, 3), (1, 1, 1), (1, 2, 5), (2, 9, 1), (3, 1, 7), (5, 6, 3), (13, 4, 17))
 SIZES_OF_SEVERAL_CHUNKS = [(2, 1000, 3, 8), (1, 1000, 2, 33), (70, 40, 5, 200), (None, 300, 1, 130), (300, 3, 2, 65)]
-GATED = [cell for cell in ENGINE_CELLS if spec_of(cell)["gated"]]
+GATED = [cell for cell in CELLS if spec_of(cell)["gated"]]
 
 
 @in_turn("sizes", [(*shape, hidden) for shape in SHAPES for hidden in HIDDEN], each=11)
@@ -37,7 +35,7 @@ def test_shapes(cell: Cell, dtype: str, sizes: tuple[Any, ...], instruction_set:
     assert_engine_is_right(cell, arguments, random_upstream(cell, rng, batch, steps, hidden, dtype))
 
 
-@in_turn("sizes", SIZES_OF_SEVERAL_CHUNKS, each=2)
+@in_turn("sizes", SIZES_OF_SEVERAL_CHUNKS)
 def test_sizes_of_several_chunks(
     cell: Cell, dtype: str, sizes: tuple[Any, ...], instruction_set: str, rng: np.random.Generator
 ) -> None:

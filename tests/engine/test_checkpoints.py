@@ -15,8 +15,8 @@ import pytest
 import fastrnn
 from fastrnn import _memory
 
-from ..helpers import Cell
-from .cases import ENGINE_CELLS, Array, cells, gradients_of, in_turn, outputs_of, run, upstream_of
+from ..helpers import CELLS, Cell
+from .cases import Array, cells, gradients_of, in_turn, outputs_of, run, upstream_of
 from .mixes import MIXES, mix_of
 from .test_same_bits import assert_same_bits
 
@@ -209,7 +209,7 @@ def interrupt() -> Iterator[Any]:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_interrupt_leaves_everything_usable(threads: int, interrupt: Any, rng: np.random.Generator) -> None:
     """In the middle of either pass; the cache is as it was."""
-    cell, options = ENGINE_CELLS[1], {"memory": "sqrt", "num_threads": threads}
+    cell, options = CELLS[1], {"memory": "sqrt", "num_threads": threads}
     arguments = {name: v.astype(np.float32) for name, v in cell.arguments(rng, 16, 8000, 32, 128).items()}
     y, cache = cell.forward(fastrnn, arguments, **options)
     with pytest.raises(Interrupted):

@@ -401,6 +401,7 @@ def test_ctrl_c_ends_a_long_call(what: str, taps: int, threads: int) -> None:
         import numpy as np
         import fastrnn
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored from birth under a shell's "pytest &"
         x, w = np.ones((1, 50_000, 128), "f4"), np.ones(({taps}, 128, 128), "f4") / 128 / {taps}
         forward = lambda: fastrnn.conv1d_forward(x, w, None, num_threads={threads})
         y, cache = forward()

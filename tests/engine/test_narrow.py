@@ -14,8 +14,8 @@ from fastrnn.functional._options import Options
 from fastrnn.layers import LSTM, Dense
 from fastrnn.training import Adam, Sequential
 
-from ..helpers import Cell
-from .cases import Array, cells, instruction_sets, random_arguments, spec_of
+from ..helpers import Cell, spec_of
+from .cases import Array, cells, instruction_sets, random_arguments
 
 FORMATS = ["float16", "bfloat16", "int8"]
 formats = pytest.mark.parametrize("weights", FORMATS)

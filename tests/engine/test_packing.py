@@ -10,8 +10,8 @@ import pytest
 import fastrnn
 from fastrnn import _engine, _packing
 
-from ..helpers import Cell
-from .cases import ENGINE_CELLS, cells, random_arguments, spec_of
+from ..helpers import CELLS, Cell, spec_of
+from .cases import cells, random_arguments
 from .mixes import mix_of
 
 Array = np.ndarray
@@ -45,7 +45,7 @@ def test_unchanged_weights_are_found(cell: Cell, arguments: dict[str, Array]) ->
 
 def test_parts_of_one_matrix_and_projections_are_told_apart(rng: np.random.Generator) -> None:
     """All that is packed of an LSTM with a projection, again and again, in turns with another call on its arrays."""
-    lstm = next(cell for cell in ENGINE_CELLS if cell.name == "lstm")
+    lstm = next(cell for cell in CELLS if cell.name == "lstm")
     arguments, options = mix_of(lstm, "rows", rng, 4, 5, 6, 20, "float32")
     expected = lstm.forward(fastrnn, arguments, **options)[0]
     fastrnn.release_workspaces()
@@ -62,7 +62,7 @@ def test_parts_of_one_matrix_and_projections_are_told_apart(rng: np.random.Gener
 
 @pytest.mark.parametrize(
     ("cell", "name"),
-    [(cell, name) for cell in ENGINE_CELLS for name in ("w_x", "w_h") if name == "w_x" or cell.recurrent is not None],
+    [(cell, name) for cell in CELLS for name in ("w_x", "w_h") if name == "w_x" or cell.recurrent is not None],
     ids=str,
 )
 @pytest.mark.parametrize("place", [0, 1, -1])

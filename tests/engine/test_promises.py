@@ -10,9 +10,8 @@ import pytest
 import fastrnn
 from fastrnn import _engine
 
-from ..helpers import Cell, some_lengths, some_resets
+from ..helpers import CELLS, Cell, some_lengths, some_resets
 from .cases import (
-    ENGINE_CELLS,
     assert_same_bits,
     cells,
     dtypes,
@@ -252,7 +251,7 @@ def test_backward_of_an_inference_raises(cell: Cell, dtype: str, arguments: dict
 
 def test_cell_states_and_gates_of_an_inference_raise(rng: np.random.Generator) -> None:
     """What was not kept is not read."""
-    lstm = next(cell for cell in ENGINE_CELLS if cell.name == "lstm")
+    lstm = next(cell for cell in CELLS if cell.name == "lstm")
     _, cache = infer(lstm, random_arguments(lstm, rng, 2, 50, 3, 7, "float64"))
     for name in ("c", "gates"):
         with pytest.raises(ValueError, match=r"^cache: expected one .*inference"):
@@ -280,16 +279,16 @@ def test_final_states_alone(
 
 def test_registry_is_complete() -> None:
     """Every cell of the registry has its functions, and the reference too."""
-    for cell in ENGINE_CELLS:
+    for cell in CELLS:
         for module in (fastrnn, fastrnn.reference):
             for suffix in ("forward", "backward", "step_forward", "step_backward"):
                 assert callable(getattr(module, f"{cell.name}_{suffix}"))
 
 
 def test_long_double_sized_inputs_come_down_to_double(rng: np.random.Generator) -> None:
-    arguments = random_arguments(ENGINE_CELLS[0], rng, 2, 3, 4, 5, "float64")
-    expected, _ = ENGINE_CELLS[0].forward(fastrnn, in_double(arguments))
+    arguments = random_arguments(CELLS[0], rng, 2, 3, 4, 5, "float64")
+    expected, _ = CELLS[0].forward(fastrnn, in_double(arguments))
     wide = {name: value.astype(np.longdouble) for name, value in arguments.items()}
-    y, _ = ENGINE_CELLS[0].forward(fastrnn, wide)
+    y, _ = CELLS[0].forward(fastrnn, wide)
     assert y.dtype == np.float64
     np.testing.assert_array_equal(y, expected)

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 import fastrnn
 from fastrnn import _engine
 
-from ..helpers import Cell, assert_close
+from ..helpers import CELLS, Cell, assert_close
 from .cases import (
-    ENGINE_CELLS,
     cells,
     gradients_of,
     in_turn,
@@ -73,7 +72,7 @@ def assert_same_bits_on_threads(
         assert_same_bits(again_gradients, gradients)
 
 
-@in_turn("case", list(product(SHARED_SHAPES, ("plain", *MIXES), ("full", "ragged"))), each=4)
+@in_turn("case", list(product(SHARED_SHAPES, ("plain", *MIXES), ("full", "ragged"))), each=2)
 def test_any_number_of_threads(
     cell: Cell, dtype: str, case: tuple[Any, ...], instruction_set: str, rng: np.random.Generator
 ) -> None:
@@ -84,7 +83,7 @@ def test_any_number_of_threads(
     assert_same_bits_on_threads(cell, arguments, options, (2, 3, 7), rng)
 
 
-@in_turn("case", list(product(WIDE_SHAPES, ("plain", "units"))), of=[ENGINE_CELLS[i] for i in (0, 1, 2)])
+@in_turn("case", list(product(WIDE_SHAPES, ("plain", "units"))), of=[CELLS[i] for i in (0, 1, 2)])
 def test_any_number_of_threads_on_few_rows(
     cell: Cell, dtype: str, case: tuple[Any, ...], instruction_set: str, rng: np.random.Generator
 ) -> None:
@@ -224,7 +223,7 @@ def test_instruction_sets_agree(cell: Cell, rng: np.random.Generator) -> None:
 
 def test_gradients_without_bias_keep_their_names(rng: np.random.Generator) -> None:
     """The helper that the tests above rest on leaves out what is None, and nothing else."""
-    cell = ENGINE_CELLS[0]
+    cell = CELLS[0]
     arguments = random_arguments(cell, rng, 2, 3, 4, 5, "float64")
     y, cache = cell.forward(fastrnn, {**arguments, "b": None})
     assert set(gradients_of(cell, cell.backward(fastrnn, y, cache))) == {"dx", "dh0", "dw_x", "dw_h"}

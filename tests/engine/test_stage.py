@@ -12,9 +12,9 @@ from fastrnn import _engine
 from fastrnn._recurrent_stage import RecurrentStage
 from fastrnn._session import Loop
 
-from ..helpers import Cell
+from ..helpers import Cell, spec_of
 from ..options import build, covering, levels_of
-from .cases import cells, dtypes, in_turn, in_type, instruction_sets, random_arguments, spec_of
+from .cases import cells, dtypes, in_turn, in_type, instruction_sets, random_arguments
 
 MASKS = {"lengths", "resets", "reverse", "dropout", "recurrent_dropout"}  # of sequences or of training
 

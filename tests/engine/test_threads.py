@@ -15,7 +15,8 @@ import pytest
 import fastrnn
 from fastrnn import _threads
 
-from .cases import ENGINE_CELLS, random_arguments, random_upstream, run
+from ..helpers import CELLS
+from .cases import random_arguments, random_upstream, run
 
 Array = np.ndarray
 
@@ -57,7 +58,7 @@ def test_the_quota_of_a_control_group(text: str, cpus: int | None, monkeypatch: 
 
 def test_many_callers_at_once(rng: np.random.Generator) -> None:
     """Eight Python threads, each with work for two: every one gets the bits that a single caller gets."""
-    cell = ENGINE_CELLS[-1]
+    cell = CELLS[-1]
     arguments = random_arguments(cell, rng, 16, 40, 9, 70, "float32")
     upstream = random_upstream(cell, rng, 16, 40, 70, "float32")
     expected = run(fastrnn, cell, arguments, upstream, num_threads=1)
@@ -136,6 +137,7 @@ def test_ctrl_c_ends_a_long_call(threads: int) -> None:
         import numpy as np
         import fastrnn
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored from birth under a shell's "pytest &"
         x, w_x, w_h = np.ones((64, 20000, 32), "f4"), np.ones((32, 512), "f4") / 99, np.ones((128, 512), "f4") / 99
         fastrnn.lstm_forward(x[:, :10], None, None, w_x, w_h, None)
 

@@ -19,7 +19,7 @@ def wave():
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("horizon", [1, 5])
 def test_every_strategy_learns(wave, strategy, horizon):
-    network = Forecaster(units=12, window=24, horizon=horizon, strategy=strategy, epochs=40, learning_rate=0.01)
+    network = Forecaster(units=12, window=24, horizon=horizon, strategy=strategy, epochs=20, learning_rate=0.01)
     split = split_end(len(wave), 24, horizon)
     result = backtest({"last": LastValue(horizon=horizon), "network": network}, split, wave)
     assert result.forecasts["network"].shape == (len(result.origins), horizon)

@@ -43,7 +43,7 @@ def test_every_unit_sees_as_many_others(density: float) -> None:
 
 
 def test_scalings() -> None:
-    layer = EchoState(2000, density=0.001, input_scaling=0.5, bias_scaling=0.25, seed=0)
+    layer = EchoState(500, density=0.01, input_scaling=0.5, bias_scaling=0.25, seed=0)
     layer.build(2)
     for name, limit in (("w_x", 0.5), ("b", 0.25)):
         assert 0.99 * limit < np.abs(layer.buffers[name]).max() <= limit

@@ -31,11 +31,18 @@ LAYERS: list[Callable[..., Any]] = [
 ]
 layers = pytest.mark.parametrize("layer", LAYERS, ids=["rnn", "lstm", "gru", "elman", "mealy"])
 masks = pytest.mark.parametrize("mask", [HOLES, PADDING], ids=["holes", "padding"])
-times = pytest.mark.parametrize(
-    ("lengths", "mask", "resets"),
-    list(itertools.product([None, LENGTHS], [None, HOLES, PADDING], [None, RESETS])),
-    ids=lambda value: "none" if value is None else "some",
-)
+TIMES = list(itertools.product([None, LENGTHS], [None, HOLES, PADDING], [None, RESETS]))
+# return_sequences, go_backwards, zero_output
+FORMS = [(True, False, False), (True, True, False), (True, False, True), (True, True, True), (False, False, False)]
+# Two forms for each time, so that every form meets every kind of lengths, of mask and of resets.
+TIMES_IN_FORMS = [(*time, *FORMS[(i + turn) % 5]) for i, time in enumerate(TIMES) for turn in (0, 2)]
+
+
+def some_or_none(value: Any) -> str:
+    return str(value) if isinstance(value, bool) else "none" if value is None else "some"
+
+
+times = pytest.mark.parametrize(("lengths", "mask", "resets"), TIMES, ids=some_or_none)
 
 
 def one_step_at_a_time(
@@ -95,10 +102,8 @@ def test_outputs_and_states(
 
 
 @layers
-@times
 @pytest.mark.parametrize(
-    ("return_sequences", "go_backwards", "zero_output"),
-    [(True, False, False), (True, True, False), (True, False, True), (True, True, True), (False, False, False)],
+    ("lengths", "mask", "resets", "return_sequences", "go_backwards", "zero_output"), TIMES_IN_FORMS, ids=some_or_none
 )
 def test_gradients(
     layer: Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,18 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-a))
 
 
+# go_backwards, return_sequences, zero_output: three of the six forms for each time, in turn.
+FORMS = list(itertools.product([False, True], [(True, False), (False, False), (True, True)]))
+TIMES_IN_FORMS = [
+    pytest.param(time, backwards, *shown, id=f"{name}-{backwards}-{shown}")
+    for i, (name, time) in enumerate(TIMES.items())
+    for k, (backwards, shown) in enumerate(FORMS)
+    if (i + k) % 2
+]
+
+
 @layers
-@times
-@backwards
-@pytest.mark.parametrize(
-    ("return_sequences", "zero_output"), [(True, False), (False, False), (True, True)], ids=["all", "last", "zero"]
-)
+@pytest.mark.parametrize(("time", "go_backwards", "return_sequences", "zero_output"), TIMES_IN_FORMS)
 def test_gradients(
     layer: Any, time: Any, go_backwards: bool, return_sequences: bool, zero_output: bool, rng: np.random.Generator
 ) -> None:

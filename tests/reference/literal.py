@@ -120,11 +120,17 @@ def lstm(
     return y if o["w_proj"] is None else y @ o["w_proj"], new
 
 
+# A cell that is not here has no equations to be checked against: `run_row` says what to write.
 STEPS = {"rnn": rnn, "leaky": leaky, "indrnn": indrnn, "mingru": mingru, "gru": gru, "lstm": lstm}
 
 
 def run_row(name: str, arguments: Mapping[str, Any], o: Mapping[str, Any]) -> tuple[list[Array], list[Array]]:
     """Every state at every step, 0 past the end, and the final states, of one row: x is (T, I)."""
+    assert name in STEPS, (
+        f"no equations of the cell {name!r}: write `def {name}(x_t, h_in, h[, c], w_x, w_h, b, o)` in tests/reference/"
+        "literal.py, one step of one row as its paper has it (h_in is h with its dropout, o the options), and put it "
+        "into STEPS"
+    )
     x, *states, w_x, w_h, b = arguments.values()
     b = 0.0 if b is None else b
     length = o.get("lengths", len(x))

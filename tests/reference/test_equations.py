@@ -9,12 +9,11 @@ import pytest
 
 from fastrnn import reference
 
-from ..helpers import CELLS, FURTHER_CELLS, Cell, assert_close
+from ..helpers import CELL_OF, CELLS, Cell, assert_close
 from ..options import build, covering, label, levels_of, plain
 from . import literal
 
 STEPS, INPUTS, HIDDEN = 5, 2, 3
-ALL_CELLS = (*CELLS, *FURTHER_CELLS)
 BY_ROW = ("dropout_mask", "recurrent_dropout_mask", "zoneout_mask", "zoneout_cell_mask", "lengths", "reset_mask")
 
 
@@ -42,7 +41,7 @@ def check_against_the_equations(cell: Cell, choice: dict[str, Any], rng: np.rand
 
 @pytest.mark.parametrize(
     ("cell", "choice"),
-    [pytest.param(cell, row, id=label(row, cell)) for cell in ALL_CELLS for row in covering(levels_of(cell), seed=1)],
+    [pytest.param(cell, row, id=label(row, cell)) for cell in CELLS for row in covering(levels_of(cell), seed=1)],
 )
 def test_options_together(cell: Cell, choice: dict[str, Any], rng: np.random.Generator) -> None:
     check_against_the_equations(cell, choice, rng)
@@ -56,7 +55,7 @@ def single_changes(cell: Cell) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize(("cell", "choice"), [param for cell in ALL_CELLS for param in single_changes(cell)])
+@pytest.mark.parametrize(("cell", "choice"), [param for cell in CELLS for param in single_changes(cell)])
 def test_one_option(cell: Cell, choice: dict[str, Any], rng: np.random.Generator) -> None:
     check_against_the_equations(cell, choice, rng)
 
@@ -65,7 +64,7 @@ def test_one_option(cell: Cell, choice: dict[str, Any], rng: np.random.Generator
     ("cell", "name", "value"),
     [
         pytest.param(cell, name, value, id=f"{cell}-{name}={value}")
-        for cell in ALL_CELLS
+        for cell in CELLS
         for name, values in levels_of(cell).items()
         for value in values[1:]
         if name not in ("batch", "bias", "leak")
@@ -186,20 +185,20 @@ def run(name: str, arguments: dict[str, Any], dy: Any, **options: Any) -> tuple[
 
 
 def test_leak_of_one_is_a_simple_rnn(rng: np.random.Generator) -> None:
-    arguments, dy = CELLS[0].arguments(rng, 3, STEPS, INPUTS, HIDDEN), rng.normal(size=(3, STEPS, HIDDEN))
+    arguments, dy = CELL_OF["rnn"].arguments(rng, 3, STEPS, INPUTS, HIDDEN), rng.normal(size=(3, STEPS, HIDDEN))
     for leak in ({}, {"leak": 1}, {"leak": np.ones(HIDDEN)}):
         assert_same(run("leaky", arguments, dy, **leak), run("rnn", arguments, dy))
 
 
 def test_indrnn_is_a_simple_rnn_with_a_diagonal(rng: np.random.Generator) -> None:
-    arguments, dy = FURTHER_CELLS[0].arguments(rng, 3, STEPS, INPUTS, HIDDEN), rng.normal(size=(3, STEPS, HIDDEN))
+    arguments, dy = CELL_OF["indrnn"].arguments(rng, 3, STEPS, INPUTS, HIDDEN), rng.normal(size=(3, STEPS, HIDDEN))
     square = {**arguments, "w_h": np.diag(arguments["w_h"])}
     assert_same(run("indrnn", arguments, dy), run("rnn", square, dy, activation="relu"))
 
 
 def test_mingru_is_a_gru_that_sees_no_state(rng: np.random.Generator) -> None:
     """With 1 - z for z, that is, with the argument of its sigmoid negated."""
-    arguments, dy = FURTHER_CELLS[1].arguments(rng, 3, STEPS, INPUTS, HIDDEN), rng.normal(size=(3, STEPS, HIDDEN))
+    arguments, dy = CELL_OF["mingru"].arguments(rng, 3, STEPS, INPUTS, HIDDEN), rng.normal(size=(3, STEPS, HIDDEN))
 
     def three_gates(w: np.ndarray) -> np.ndarray:
         z, n = np.split(w, 2, axis=-1)
@@ -214,7 +213,7 @@ def test_mingru_is_a_gru_that_sees_no_state(rng: np.random.Generator) -> None:
     assert_same(run("mingru", arguments, dy), run("gru", gru, dy, activation="linear", reset_after=False))
 
 
-@pytest.mark.parametrize("cell", ALL_CELLS, ids=str)
+@pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_options_that_change_nothing(cell: Cell, rng: np.random.Generator) -> None:
     arguments = cell.arguments(rng, 3, STEPS, INPUTS, HIDDEN)
     expected, _ = cell.forward(reference, arguments)
@@ -234,7 +233,7 @@ def test_options_that_change_nothing(cell: Cell, rng: np.random.Generator) -> No
 @pytest.mark.parametrize("batch", [None, 3], ids="B={}".format)
 def test_pytorch_lstm_with_projection(batch: int | None, rng: np.random.Generator) -> None:
     torch = pytest.importorskip("torch")
-    lstm, projected = CELLS[1], 2
+    lstm, projected = CELL_OF["lstm"], 2
     arguments, options = build(
         lstm, plain(lstm, batch=batch, projection=True), rng, steps=STEPS, inputs=INPUTS, hidden=4, projected=projected
     )

@@ -11,22 +11,22 @@ from fastrnn import reference
 
 from ..conftest import TOLERANCES
 from ..helpers import (
+    CELL_OF,
     CELLS,
-    FURTHER_CELLS,
     Cell,
     assert_close,
     central_difference,
     past_the_end,
     some_lengths,
     some_resets,
+    spec_of,
 )
 from ..options import ACTIVATIONS, LEARNED, build, covering, label, levels_of, plain
 
 STEPS, INPUTS, HIDDEN = 4, 2, 3
-ALL_CELLS = (*CELLS, *FURTHER_CELLS)
 
-cells = pytest.mark.parametrize("cell", ALL_CELLS, ids=str)
-gated_cells = pytest.mark.parametrize("cell", [cell for cell in ALL_CELLS if cell.gates > 1], ids=str)
+cells = pytest.mark.parametrize("cell", CELLS, ids=str)
+gated_cells = pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.gates > 1], ids=str)
 batches = pytest.mark.parametrize("batch", [None, 1, 3], ids=lambda batch: f"B={batch}")
 
 
@@ -97,7 +97,7 @@ def single_changes(cell: Cell) -> list[Any]:
     return [pytest.param(cell, plain(cell, **change), id=label(change, cell)) for change in changes]
 
 
-@pytest.mark.parametrize(("cell", "choice"), [param for cell in ALL_CELLS for param in single_changes(cell)])
+@pytest.mark.parametrize(("cell", "choice"), [param for cell in CELLS for param in single_changes(cell)])
 def test_one_option(cell: Cell, choice: dict[str, Any], rng: np.random.Generator) -> None:
     arguments, options = build(cell, choice, rng, steps=STEPS, inputs=INPUTS, hidden=HIDDEN)
     Loss(cell, rng, arguments, options).check_every_element()
@@ -105,7 +105,7 @@ def test_one_option(cell: Cell, choice: dict[str, Any], rng: np.random.Generator
 
 @pytest.mark.parametrize(
     ("cell", "choice"),
-    [pytest.param(cell, row, id=label(row, cell)) for cell in ALL_CELLS for row in covering(levels_of(cell))],
+    [pytest.param(cell, row, id=label(row, cell)) for cell in CELLS for row in covering(levels_of(cell))],
 )
 def test_options_together(cell: Cell, choice: dict[str, Any], rng: np.random.Generator) -> None:
     arguments, options = build(cell, choice, rng, steps=5, inputs=INPUTS, hidden=HIDDEN)
@@ -154,7 +154,7 @@ def test_recurrent_activation(cell: Cell, activation: Any, rng: np.random.Genera
 
 @activations
 def test_output_activation(activation: Any, rng: np.random.Generator) -> None:
-    check_activation(CELLS[1], rng, output_activation=activation)
+    check_activation(CELL_OF["lstm"], rng, output_activation=activation)
 
 
 @cells
@@ -187,12 +187,12 @@ def step_choices() -> list[Any]:
     ignored = {"batch", "lengths", "resets", "reverse", "dropout", "recurrent_dropout", "zoneout", "zoneout_cell"}
     choices = [
         (cell, {name: value})
-        for cell in ALL_CELLS
+        for cell in CELLS
         for name, values in levels_of(cell).items()
         for value in values[1:]
         if name not in ignored
     ]
-    choices += [(cell, {}) for cell in ALL_CELLS]
+    choices += [(cell, {}) for cell in CELLS]
     return [pytest.param(cell, plain(cell, **change), id=label(change, cell)) for cell, change in choices]
 
 
@@ -229,34 +229,29 @@ def test_step(cell: Cell, choice: dict[str, Any], batch: int | None, rng: np.ran
 def test_fields_without_options(cell: Cell, rng: np.random.Generator) -> None:
     """The tuples that callers unpack have no further fields unless an option asks for them."""
     y, cache = cell.forward(reference, cell.arguments(rng, 2, STEPS, INPUTS, HIDDEN))
-    further = {"lstm": ["dpeephole"], "leaky": ["dleak"]}.get(cell.name, [])
+    spec = spec_of(cell)
+    further = [f"d{spec['unit_name']}"] if spec["unit_name"] not in (None, "w_h") else []
     expected = ["dx", *(f"d{state}0" for state in cell.states), "dw_x", "dw_h", "db", *further]
     assert list(cell.backward(reference, y, cache)._fields) == expected
 
 
 def test_fields_with_options(rng: np.random.Generator) -> None:
-    further = {
-        "rnn": ["dln_gain", "dln_bias"],
-        "leaky": ["dln_gain", "dln_bias"],
-        "gru": ["dln_x_gain", "dln_h_gain"],
-        "lstm": ["dln_x_gain", "dln_h_gain", "dln_c_gain", "dln_c_bias"],
-    }
-    for cell in ALL_CELLS:
+    sizes = {"steps": STEPS, "inputs": INPUTS, "hidden": HIDDEN}
+    for cell in CELLS:
         if "layer_norm" in levels_of(cell):
-            arguments, options = build(
-                cell, plain(cell, layer_norm=1e-3), rng, steps=STEPS, inputs=INPUTS, hidden=HIDDEN
-            )
+            arguments, options = build(cell, plain(cell, layer_norm=1e-3), rng, **sizes)
             gradients = Loss(cell, rng, arguments, options).gradients
             plainly = Loss(cell, rng, cell.arguments(rng, 2, STEPS, INPUTS, HIDDEN), {}).gradients._fields
-            assert list(gradients._fields) == [*plainly, *further[cell.name]]
-    lstm = CELLS[1]
-    arguments, options = build(lstm, plain(lstm, projection=True), rng, steps=STEPS, inputs=INPUTS, hidden=HIDDEN)
+            of_norm = [f"d{name}" for name in LEARNED if name.startswith("ln_") and name in options]
+            assert list(gradients._fields) == [*plainly, *of_norm]
+    lstm = CELL_OF["lstm"]
+    arguments, options = build(lstm, plain(lstm, projection=True), rng, **sizes)
     assert Loss(lstm, rng, arguments, options).gradients._fields[-2:] == ("dpeephole", "dw_proj")
 
 
 def test_nothing_flows_into_an_unused_forget_gate(rng: np.random.Generator) -> None:
     """coupled: the columns of f, and its peepholes, have the gradient 0, and all others have not."""
-    lstm = CELLS[1]
+    lstm = CELL_OF["lstm"]
     arguments, options = build(
         lstm, plain(lstm, coupled=True, peephole=True), rng, steps=STEPS, inputs=INPUTS, hidden=HIDDEN
     )

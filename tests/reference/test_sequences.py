@@ -14,11 +14,11 @@ import pytest
 
 from fastrnn import reference
 
-from ..helpers import CELLS, FURTHER_CELLS, Cell, assert_close, past_the_end, some_lengths, some_resets
+from ..helpers import CELLS, Cell, assert_close, past_the_end, some_lengths, some_resets
 
 BATCH, STEPS, INPUTS, HIDDEN = 5, 7, 3, 5
 
-cells = pytest.mark.parametrize("cell", (*CELLS, *FURTHER_CELLS), ids=str)
+cells = pytest.mark.parametrize("cell", CELLS, ids=str)
 reversals = pytest.mark.parametrize("reverse", [False, True], ids=["onward", "reverse"])
 
 
@@ -294,7 +294,7 @@ def test_number_of_threads_is_ignored(cell: Cell, arguments: dict[str, Any]) -> 
     ("cell", "name", "change", "message"),
     [
         (cell, *case)
-        for cell in (*CELLS, *FURTHER_CELLS)
+        for cell in CELLS
         for case in (
             ("x", lambda a: a[0, 0], "x: expected 2-D or 3-D"),
             ("x", lambda a: a[:, :0], "x: expected at least one time step"),

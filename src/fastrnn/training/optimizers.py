@@ -1,6 +1,7 @@
 """Optimizers with Keras' names, defaults and formulas.
 
-The weights are updated in place, without a temporary array for each operation: an optimizer owns one scratch buffer.
+The weights are updated in place: by Adam in one pass of compiled code, by the others through one scratch buffer, not a
+temporary array for each operation.
 Where Keras and the papers (and PyTorch) differ, Keras is followed: Adam adds epsilon to the root of the second moment
 before that is corrected for its bias, RMSprop and Adagrad add it under the root.
 """
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn import _changes, _check
+from fastrnn import _changes, _check, _updates
 from fastrnn.layers.config import Configurable, resolve
 from fastrnn.training.schedules import Schedule, get_schedule
 
@@ -191,8 +192,8 @@ class Optimizer(Configurable):
             slots["average"] = param.copy()
             return
         m = self.ema_momentum
-        newest = (1.0 - m) / (1.0 - m**self._averaged)
-        _average(slots["average"], param, 1.0 - newest, self._scratch(param))
+        newest = np.asarray((1.0 - m) / (1.0 - m**self._averaged), param.dtype)
+        _updates.average(slots["average"], param, newest)
 
     def clip(self, grads: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """The gradients after clipping; what need not be clipped is handed back as it is."""
@@ -383,14 +384,9 @@ class Adam(Optimizer):
         return {"m": np.zeros_like(param), "v": np.zeros_like(param)}
 
     def update(self, param: np.ndarray, gradient: np.ndarray, slots: Slots, rate: float, scratch: np.ndarray) -> None:
-        m, v = slots["m"], slots["v"]
-        _average(m, gradient, self.beta_1, scratch)
-        _square_average(v, gradient, self.beta_2, scratch)
-        np.sqrt(v, out=scratch)
-        scratch += self.epsilon
-        step = np.divide(m, scratch, out=scratch)
-        step *= rate * math.sqrt(1.0 - self.beta_2**self.iterations) / (1.0 - self.beta_1**self.iterations)
-        param -= step
+        rate *= math.sqrt(1.0 - self.beta_2**self.iterations) / (1.0 - self.beta_1**self.iterations)
+        gradient = np.ascontiguousarray(gradient)
+        _updates.adam(param, gradient, slots["m"], slots["v"], rate, self.beta_1, self.beta_2, self.epsilon)
 
 
 class AdamW(Adam):
