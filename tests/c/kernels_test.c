@@ -1368,12 +1368,8 @@ static void test_type(void) {
         for (size_t j = 0; j < sizeof many_rows / sizeof *many_rows; j++)
             test_sums_over_rows(many_rows[j], units, 1 + (units + many_rows[j]) % 7);
     }
-<<<<<<< HEAD
-    for (fastrnn_size n = 0; n <= 70; n++) test_values(n);
-    test_groups();
-=======
     for (fastrnn_size n = 0; n <= 70; n++) test_values(n), test_adam(n);
->>>>>>> main
+    test_groups();
     test_activations();
     test_cells(sizes, SIZES - 1);
 }
