@@ -376,6 +376,15 @@ def test_padding_is_never_chosen_and_never_goes_in() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["argmax", "softmax"])
+def test_nothing_is_chosen_where_padding_is_all_there_is(sampler: str) -> None:
+    model = Sequential([Embedding(5, 4, mask_zero=True), GRU(3), Dense(1)], input_size=(1,), seed=0)
+    options: list[dict[str, Any]] = [{}, {"feedback": lambda token: token}]
+    for further in options:
+        with pytest.raises(ValueError, match=r"sampler: expected a model with at least 2 outputs, .* got 1"):
+            fastrnn.stream(model).generate(3, 1, sampler=sampler, **further)
+
+
+@pytest.mark.parametrize("sampler", ["argmax", "softmax"])
 def test_nothing_is_chosen_of_nan(sampler: str) -> None:
     model = language_models()["embedding"]
     model.params["2/b"] = np.full(7, np.nan)

@@ -324,6 +324,8 @@ class Line:
             return ""
         low, high = self.row.spread or (float(self.row.published),) * 2
         ours = round(median(self.errors), self.digits)
+        if ours == low == high:
+            return "the same"
         return "worse" if ours > high else "better" if ours < low else "inside"
 
     def cells(self, with_torch: bool) -> list[str]:
@@ -336,7 +338,7 @@ class Line:
             "{1:.4f} ({0:.4f} to {2:.4f})".format(*self.row.keras) if self.row.keras else "",
             self._shown(self.chapter_errors) if trained else "",
             self._shown(self.errors),
-            self.verdict if trained else "the same" if self.verdict == "inside" else "another",
+            self.verdict if trained or self.verdict == "the same" else "another",
             f"{median(self.seconds):.1f} s" if trained else "",
         ]
         if with_torch:
@@ -396,6 +398,16 @@ def markdown(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]])
     return "\n".join([title, "", *lines, ""])
 
 
+def fitting(headings: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The columns that fit side by side into so many characters: those that tell least give way first."""
+    widths = [max(map(len, column)) + 2 for column in zip(headings, *rows, strict=True)]
+    kept = list(range(len(headings)))
+    for heading in ("Keras, measured", "its range", "last weights"):
+        if sum(widths[i] for i in kept) > room and heading in headings:
+            kept.remove(list(headings).index(heading))
+    return kept
+
+
 def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], plain: bool = False) -> None:
     """Print a table, with rich if it is installed."""
     if plain or find_spec("rich") is None:
@@ -405,13 +417,17 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], pla
     from rich.console import Console
     from rich.table import Table
 
+    console = Console() if sys.stdout.isatty() else Console(width=1000)
+    kept = fitting(headings, rows, console.width - 2)
     table = Table(title=title, box=box.SIMPLE, title_justify="left")
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+    for i in kept:
+        table.add_column(headings[i], justify="right" if i else "left", no_wrap=i > 0)
     for cells in rows:
-        table.add_row(*cells, style="bold red" if "worse" in cells else None)
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width).print(table)
+        table.add_row(*(cells[i] for i in kept), style="bold red" if "worse" in cells else None)
+    console.print(table)
+    if len(kept) < len(headings):
+        left_out = [heading for i, heading in enumerate(headings) if i not in kept]
+        console.print(f"no room for: {'; '.join(left_out)} (a wider terminal, or --plain, shows them)", style="dim")
 
 
 def machine() -> dict[str, Any]:
@@ -478,4 +494,6 @@ def run(*sections: Section, arguments: argparse.Namespace | None = None) -> dict
     often = "once" if seeds == 1 else f"from {seeds} seeds (median)"
     length = "1 epoch" if epochs == 1 else f"{epochs} epochs"
     print(f"each network trained {often} for {length} on one thread; all in {seconds:.0f} s")
+    if epochs < EPOCHS:
+        print("so few updates that their average still lags behind the last weights: see docs/chapter.md for 20 epochs")
     return tables

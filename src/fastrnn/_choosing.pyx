@@ -118,7 +118,7 @@ cdef void keep_highest(double *logits, Py_ssize_t count, Py_ssize_t kept, double
             logits[k] = -INFINITY
 
 
-NOT_FINITE = "sampler: expected finite outputs to choose from, got NaN or infinity"
+NOT_FINITE = "expected finite outputs to choose from, got NaN or infinity"
 
 
 def choose(outputs, Py_ssize_t first, double temperature, unsigned long long seed, streams=None):
@@ -129,7 +129,7 @@ def choose(outputs, Py_ssize_t first, double temperature, unsigned long long see
     tokens = np.empty(rows, np.intp)
     if choose_rows(<double *>data_of(logits), first, classes, temperature, <unsigned long long *>data_of(streams),
                    <Py_ssize_t *>data_of(tokens), rows):
-        raise ValueError(NOT_FINITE)
+        raise ValueError(f"sampler: {NOT_FINITE}")
     return tokens, streams
 
 

@@ -136,10 +136,14 @@ cdef class RecurrentStage(Stage):
         self.put(arrays, range(self.batch))
 
     cdef put(self, arrays, rows):
-        """Some rows of the states, from arrays (B, P) and (B, H)."""
+        """Some rows of the states, from arrays (B, P) and (B, H), which are cast to the stage's type."""
         cdef Run *run = &self.run
         cdef Py_ssize_t r
-        arrays = [np.ascontiguousarray(array) for array in arrays]
+        sizes = [run.outputs, run.units][:1 + run.cell.cell_state]
+        arrays = [np.ascontiguousarray(array, self.dtype_out) for array in arrays]
+        if [array.shape for array in arrays] != [(self.batch, size) for size in sizes]:
+            raise ValueError(f"state: expected arrays (B, size) of {self.batch} rows and the sizes {sizes}, got the "
+                             f"shapes {[array.shape for array in arrays]}")
         cdef char *h = data_of(arrays[0])
         cdef char *c = data_of(arrays[1]) if run.cell.cell_state else NULL
         for r in rows:

@@ -335,5 +335,5 @@ cdef class Loop:
         finally:
             self.leave()
         if failed:
-            raise ValueError(f"{NOT_FINITE} at step {t - 1}")
+            raise ValueError(f"sampler: {NOT_FINITE} at step {t - 1}")
         return outputs, chosen

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from threading import Event
 
 import numpy as np
 
@@ -12,6 +13,7 @@ class Writer:
         python_stages: Sequence[PythonStage] = (),
         first_class: int = 0,
         future: np.ndarray | None = None,
+        cancelled: Event | None = None,
     ) -> None: ...
     def values(self, first: np.ndarray, steps: int) -> np.ndarray: ...
     def logits(self, first: np.ndarray, steps: int) -> np.ndarray: ...

@@ -51,16 +51,19 @@ cdef class Writer:
         Tokens that are written are from here on.
     future : ndarray (B, T, F), optional
         Further inputs of each step, of the type that the stage takes.
+    cancelled : threading.Event, optional
+        Set by another thread, it ends the loops: interrupts come to the main thread alone.
     """
     cdef Stage stage
     cdef list python_stages
-    cdef object future, read
+    cdef object future, read, cancelled
     cdef Py_ssize_t batch, inputs, first_class, future_steps, future_size, fed, item, chunk
     cdef bint numbers
     cdef const char *known
     cdef char *x
 
-    def __init__(self, Stage stage, python_stages=(), Py_ssize_t first_class=0, future=None):
+    def __init__(self, Stage stage, python_stages=(), Py_ssize_t first_class=0, future=None, cancelled=None):
+        self.cancelled = cancelled
         self.stage, self.python_stages, self.first_class = stage, list(python_stages), first_class
         self.numbers, self.item = stage.kind_in == CLASSES, size_of(stage.kind_in)
         self.batch, self.inputs, self.fed = stage.batch, stage.inputs, stage.inputs
@@ -90,12 +93,14 @@ cdef class Writer:
             set_one_hot(self.x, self.inputs, self.item, tokens, self.batch)
 
     cdef int look_up(self) except -1:
-        """Between chunks of steps: what Python stages raised, interrupts."""
+        """Between chunks of steps: what Python stages raised, whether another thread has given up, interrupts."""
         cdef PythonStage stage
         errors = [stage.take_error() for stage in self.python_stages]
         for error in errors:
             if error is not None:
                 raise error
+        if self.cancelled is not None and self.cancelled.is_set():
+            raise KeyboardInterrupt
         return check_signals()
 
     # -- values --------------------------------------------------------------------------------------------------------
@@ -209,7 +214,7 @@ cdef class Writer:
                     t += 1
             self.look_up()
         if failed:
-            raise ValueError(f"{NOT_FINITE} at step {failed - 1}")
+            raise ValueError(f"logits: {NOT_FINITE} at step {failed - 1}; look for them in x and in the weights")
         return written, counts, totals
 
     # -- beam search ---------------------------------------------------------------------------------------------------
@@ -269,7 +274,7 @@ cdef class Writer:
                     t += 1
             self.look_up()
         if failed:
-            raise ValueError(f"{NOT_FINITE} at step {failed - 1}")
+            raise ValueError(f"logits: {NOT_FINITE} at step {failed - 1}; look for them in x and in the weights")
         made = [search.result() for search in searches]
         return tuple([np.stack(arrays) for arrays in zip(*made)])
 
@@ -277,8 +282,10 @@ cdef class Writer:
 cdef Py_ssize_t chosen(const double *logits, Py_ssize_t first, Py_ssize_t classes, double temperature, Py_ssize_t kept,
                        unsigned long long *stream, double *own, double *highest) noexcept nogil:
     """A token; -1 if the logits are not finite.  `own` (classes,) and `highest` (kept,) are scratch."""
+    cdef Py_ssize_t best
     if not temperature > 0:
-        return largest(logits, first, classes)
+        best = largest(logits, first, classes)
+        return best if best < 0 or isfinite(logits[best]) else -1
     memcpy(own, logits, classes * sizeof(double))
     if 0 < kept < classes - first:
         if largest(own, first, classes) < 0:

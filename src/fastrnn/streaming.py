@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatchmethod
+from threading import Event
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -320,6 +321,11 @@ class Session(Loop):
         steps = _check.integer("steps", steps, 0)
         if isinstance(sampler, str):
             _check.choice("sampler", sampler, SAMPLERS)
+            if self.stage.outputs <= self.first_class:  # mask_zero: class 0 is never chosen
+                raise ValueError(
+                    f"sampler: expected a model with at least {self.first_class + 1} outputs, as 0 is padding to its "
+                    f"Embedding (mask_zero=True), got {self.stage.outputs}"
+                )
         elif sampler is not None and not callable(sampler):
             raise TypeError(f"sampler: expected one of {', '.join(map(repr, SAMPLERS))} or a function, got {sampler!r}")
         if feedback is not None and not callable(feedback):
@@ -447,6 +453,7 @@ def decoder_writer(
     counted: np.ndarray | None = None,
     future: np.ndarray | None = None,
     beams: int = 1,
+    cancelled: Event | None = None,
 ) -> Writer:
     """The decoder of a model, its attention and its head, bound for writing from what the encoder made of N sources.
 
@@ -463,6 +470,8 @@ def decoder_writer(
         The inputs of the steps to come.
     beams : int
         Rows for each source, side by side.
+    cancelled : threading.Event, optional
+        Set by another thread, it ends the loops.
 
     Returns
     -------
@@ -476,6 +485,13 @@ def decoder_writer(
     reads_tokens = parts["decoder"].takes_integers
     inputs, read = (1, np.dtype(np.intp)) if reads_tokens else (model.output_size + model.future_size, dtype)
     stages: list[Stage] = [plan.chain([(parts["decoder"], "decoder")], inputs, read)]
+    if reads_tokens:  # the compiled loops look tokens up without a check
+        _check.integer("start_token", model.start_token, plan.first_class, plan.classes - 1)
+        if not plan.first_class < model.output_size <= plan.classes:
+            raise ValueError(
+                f"head: expected {plan.first_class + 1} to {plan.classes} outputs, the tokens that the decoder's "
+                f"Embedding reads, got {model.output_size}"
+            )
     for stage, state in zip(plan.stateful.values(), states, strict=True):
         stage.state = tuple(np.repeat(array, beams, axis=0) for array in state)
     if model.attention is not None:
@@ -484,7 +500,7 @@ def decoder_writer(
     stages.append(plan.chain([(parts["head"], "head")], stages[-1].outputs, stages[-1].dtype_out))
     if future is not None:
         future = np.repeat(future, beams, axis=0)
-    return Writer(Chain(stages, plan.batch, inputs, read), plan.python_stages, plan.first_class, future)
+    return Writer(Chain(stages, plan.batch, inputs, read), plan.python_stages, plan.first_class, future, cancelled)
 
 
 # ---- from layers to stages -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,17 @@ from fastrnn.layers import (
     AdditiveAttention,
     Attention,
     Bidirectional,
+    Conv1D,
     Dense,
     DotAttention,
     Dropout,
     Embedding,
     Layer,
     LayerNormalization,
+    Residual,
     SimpleRNN,
 )
+from fastrnn.streaming import decoder_writer
 from fastrnn.training import EncoderDecoder
 from fastrnn.training.decoding import Generated, beam_search, closed_loop, greedy
 from fastrnn.training.pairs import Inputs
@@ -323,7 +327,9 @@ def test_rows_draw_from_streams_of_their_own(rng: np.random.Generator) -> None:
 def test_logits_that_are_not_finite(how: dict[str, Any], rng: np.random.Generator) -> None:
     model, _ = uneven(rng)
     model.params["head/0/b"] = np.array([0.0, np.nan, 1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="expected finite outputs to choose from, got NaN or infinity at step 0"):
+    with pytest.raises(
+        ValueError, match="logits: expected finite outputs to choose from, got NaN or infinity at step 0"
+    ):
         model.generate(np.zeros((3, 1, I)), 4, **how)
 
 
@@ -338,6 +344,119 @@ def test_errors_of_steps_in_python_are_raised(rng: np.random.Generator) -> None:
         model.generate(np.ones((2, 3, I)), 4)
 
 
+@pytest.mark.parametrize("dtypes_of", [("float32", "float64"), ("float64", "float32"), ("float32", "mixed")], ids=str)
+@pytest.mark.parametrize("cell", [GRU, LSTM])
+@pytest.mark.parametrize("attention", [None, "dot", "additive"])
+def test_parts_of_different_types(
+    dtypes_of: tuple[str, str], cell: Any, attention: str | None, rng: np.random.Generator
+) -> None:
+    """States, memory and inputs are cast on their way, as under teacher forcing."""
+    first, second = dtypes_of
+    types = ["float64", "float32"] if second == "mixed" else [second, second]
+    model = EncoderDecoder(
+        [cell(5, dtype=first, **ALL), cell(4, dtype=first, **ALL)],
+        [cell(5, dtype=types[0], **ALL), cell(4, dtype=types[1], **ALL)],
+        Dense(K, dtype=types[1]),
+        attention=attention,
+        seed=0,
+    )
+    model.build(I)
+    x = rng.normal(size=(B, S, I))
+    made_alone = model.generate(x, STEPS)
+    assert_close(made_alone, closed_loop(model._step, *started(model, x, {}), STEPS), "float32_output")
+    assert_close(model(x, made_alone), made_alone, "float32_output")
+
+
+def test_states_of_another_size_are_refused() -> None:
+    layer = GRU(4)
+    layer.build(I)
+    session = fastrnn.stream(layer, batch=2)
+    with pytest.raises(ValueError, match="expected arrays"):
+        session.stage.stages[0].state = (np.zeros((2, 5), "float32"),)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"head": [GRU(4, **ALL), Dense(K)]}, r"head\[0\]: expected a layer that sees one step at a time"),
+        ({"head": [Conv1D(K, 3, padding="causal")]}, r"head\[0\]: .* looks at several steps"),
+        ({"head": [Residual([GRU(4, **ALL)]), Dense(K)]}, r"head\[0\]: .* has a state from the steps before"),
+        ({"encoder": GRU(4, stateful=True)}, r"encoder\[0\]: .* is stateful"),
+    ],
+)
+def test_parts_that_do_not_fit(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EncoderDecoder(**{"encoder": GRU(4), "decoder": GRU(4, **ALL), "head": Dense(K)} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("rows", "start", "message"),
+    [
+        (K - 1, 0, r"decoder\[0\]: expected an Embedding of the head's 5 tokens"),
+        (K, K, "start_token: expected an integer <= 4, got 5"),
+        (K, 10**12, "start_token"),
+    ],
+)
+def test_tokens_that_the_table_does_not_have(rows: int, start: int, message: str) -> None:
+    model = EncoderDecoder(GRU(4), [Embedding(rows, 3), GRU(4, **ALL)], Dense(K), start_token=start)
+    with pytest.raises(ValueError, match=message):
+        model.build(I)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"all_beams": True}, ValueError, "all_beams: expected method='beam', got 'greedy'"),
+        ({"width": 0}, ValueError, "width"),
+        ({"method": "sample", "top_k": 0}, ValueError, "top_k"),
+        ({"temperature": 0.0}, ValueError, "temperature"),
+        ({"method": "sample", "seed": "a"}, TypeError, "seed"),
+        ({"method": "sample", "seed": -1}, ValueError, "seed"),
+        ({"feedback": 3}, TypeError, "feedback"),
+        ({"steps": 0}, ValueError, "steps"),
+        ({"steps": 10**30}, ValueError, "steps"),
+    ],
+)
+def test_arguments(how: dict[str, Any], error: type[Exception], message: str, rng: np.random.Generator) -> None:
+    model, _ = uneven(rng)
+    with pytest.raises(error, match=message):
+        model.generate(np.zeros((3, 1, I)), **{"steps": 4} | how)
+
+
+def test_no_sources_and_more_tokens_asked_for_than_there_are(rng: np.random.Generator) -> None:
+    model, _ = uneven(rng)
+    nothing = model.generate(np.empty((0, 1, I)), 4, method="beam", width=3, all_beams=True)
+    assert isinstance(nothing, Generated) and [a.shape for a in nothing] == [(0, 3, 4), (0, 3), (0, 3)]
+    x = np.zeros((2, 1, I))
+    a, b = (model.generate(x, 5, method="sample", seed=1, top_k=k) for k in (None, 10**13))
+    assert isinstance(a, Generated) and isinstance(b, Generated)
+    np.testing.assert_array_equal(a.tokens, b.tokens)
+
+
+def test_a_cancelled_loop_ends(rng: np.random.Generator) -> None:
+    model, _ = uneven(rng)
+    cancelled = Event()
+    cancelled.set()
+    states = [(np.zeros((2, 2)),)]
+    for write in (
+        lambda writer: writer.tokens(np.zeros(2, int), 10**6, -1, 0.0, 0, 0, 0),
+        lambda writer: writer.logits(np.zeros(2, int), 10**6),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            write(decoder_writer(model, states, cancelled=cancelled))
+
+
+def test_scheduled_sampling_writes_no_padding() -> None:
+    model = EncoderDecoder(
+        GRU(4), [Embedding(K, 3, mask_zero=True), GRU(4, **ALL)], Dense(K), start_token=1, teacher_forcing=0.0, seed=0
+    )
+    model.build(I)
+    model.params["head/0/b"] = np.array([50.0, 0.0, -1.0, 1.0, 0.0], np.float32)
+    pairs = model._pairs(Inputs(np.ones((3, 2, I))), np.full((3, 4), 2))
+    mixed = model._mixed(pairs, model._encode(pairs), 0.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(mixed[:, 1:], model.generate(np.ones((3, 2, I)), 3).tokens)  # type: ignore[union-attr]
+
+
 def test_zero_is_never_written_where_it_is_padding(rng: np.random.Generator) -> None:
     """A decoder whose Embedding has mask_zero=True reads tokens from 1 on."""
     decoder = [Embedding(K, 3, mask_zero=True), GRU(4, **ALL)]
@@ -349,3 +468,13 @@ def test_zero_is_never_written_where_it_is_padding(rng: np.random.Generator) -> 
         assert isinstance(written, Generated) and (written.tokens > 0).all()
     with pytest.raises(ValueError, match="start_token: expected a token from 1 on"):
         EncoderDecoder(GRU(4), [Embedding(K, 3, mask_zero=True), GRU(4, **ALL)], Dense(K), start_token=0).build(I)
+
+
+def test_there_is_a_token_to_write(rng: np.random.Generator) -> None:
+    """With mask_zero a single output is padding alone."""
+    decoder = [Embedding(4, 3, mask_zero=True), GRU(3, **ALL)]
+    model = EncoderDecoder(GRU(3), decoder, Dense(1), start_token=1, seed=0)
+    model.build(I)
+    for how in ({}, {"method": "sample"}, {"method": "beam"}):
+        with pytest.raises(ValueError, match=r"head: expected 2 to 4 outputs, .* Embedding reads, got 1"):
+            model.generate(np.ones((2, 1, I)), 3, **how)

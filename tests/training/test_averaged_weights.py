@@ -175,3 +175,14 @@ def test_bad_momentum(momentum):
 def test_bad_flag():
     with pytest.raises(TypeError, match="use_ema"):
         Adam(use_ema="yes")
+
+
+def test_a_parameter_that_joins_later():
+    optimizer, params = SGD(1.0, use_ema=True, ema_momentum=0.5), {"w": np.array([4.0])}
+    optimizer.apply(params, {"w": np.array([2.0])})
+    params["v"] = np.array([1.0])
+    optimizer.apply(params, {"w": np.array([1.0]), "v": np.array([1.0])})
+    optimizer.exchange_averages(params)
+    np.testing.assert_allclose([params["w"][0], params["v"][0]], [4 / 3, 0.0])
+    with pytest.raises(ValueError, match="params: expected the names"):
+        optimizer.exchange_averages({})

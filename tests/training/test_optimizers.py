@@ -227,3 +227,27 @@ def test_an_optimizer_belongs_to_one_model() -> None:
         optimizer.apply({"w": np.zeros(3)}, {"w": np.ones(3)})
     optimizer.reset()
     optimizer.apply({"w": np.zeros(3)}, {"w": np.ones(3)})
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam, RMSprop], ids=lambda optimizer: optimizer.__name__)
+@pytest.mark.parametrize(
+    ("param", "error"),
+    [
+        (np.ones((3, 4)).T, ValueError),
+        (np.ones((3, 4))[:, :2], ValueError),
+        (np.broadcast_to(1.0, (2, 2)), ValueError),
+        (np.ones(3, "float16"), TypeError),
+        (np.ones(3, ">f8"), TypeError),
+        (np.ones(3, int), TypeError),
+        (np.ones(3, object), TypeError),
+        ([1.0, 2.0], TypeError),
+    ],
+    ids=lambda value: "" if isinstance(value, type) else f"{getattr(value, 'dtype', 'list')}",
+)
+def test_what_cannot_be_updated_in_place(optimizer: Any, param: Any, error: type[Exception]) -> None:
+    before = np.array(param, copy=True)
+    made = optimizer()
+    with pytest.raises(error, match=r"params\['w'\]: expected"):
+        made.apply({"w": param}, {"w": np.ones(np.shape(param))})
+    np.testing.assert_array_equal(param, before)
+    assert made.iterations == 0

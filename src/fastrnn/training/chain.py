@@ -14,7 +14,7 @@ from fastrnn.layers.steps import Steps
 from fastrnn.layers.through_time import Recurrent
 from fastrnn.training.truncated import reason_against_steps, recurrent_layers
 
-__all__ = ["Chain", "ChainCache", "States", "check_handover", "handed_back", "handed_over"]
+__all__ = ["Chain", "ChainCache", "States", "check_handover", "check_head", "handed_back", "handed_over"]
 
 States = list[tuple[np.ndarray, ...]]  # the state of each recurrent layer, first to last
 
@@ -117,6 +117,12 @@ def check_handover(encoder: Chain, decoder: Chain) -> None:
         reason = reason_against_steps(layer) or _reason_against_handover(layer)
         if reason is not None:
             raise ValueError(f"decoder[{i}]: expected a layer that runs step by step, but {reason}")
+    for i, layer in enumerate(encoder.layers):
+        stateful = [part for part in recurrent_layers(layer) if part.stateful]
+        if stateful:
+            raise ValueError(
+                f"encoder[{i}]: expected a layer that reads each source anew, but {stateful[0]!r} is stateful"
+            )
     readers, writers = encoder.recurrent, decoder.recurrent
     if not writers:
         raise ValueError("decoder: expected at least one recurrent layer")
@@ -131,6 +137,16 @@ def check_handover(encoder: Chain, decoder: Chain) -> None:
             raise ValueError(
                 f"encoder: {reader!r} ends in states of the sizes {given}, {writer!r} of the decoder takes {taken}"
             )
+
+
+def check_head(head: Chain) -> None:
+    """Refuse a head that looks at more than one step: in the closed loop it sees them one by one."""
+    for i, layer in enumerate(head.layers):
+        reason = reason_against_steps(layer)
+        if reason is None and recurrent_layers(layer):
+            reason = f"{layer!r} has a state from the steps before; put it at the end of the decoder"
+        if reason is not None:
+            raise ValueError(f"head[{i}]: expected a layer that sees one step at a time, but {reason}")
 
 
 def _reason_against_handover(layer: Layer) -> str | None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,9 +28,10 @@ from fastrnn._threads import get_num_threads
 from fastrnn.layers.attention import AdditiveAttention, Attention, DotAttention
 from fastrnn.layers.base import Layer, Seed, Shape, child_seed, prefixed
 from fastrnn.layers.containers import Stack
+from fastrnn.layers.embedding import Embedding
 from fastrnn.layers.steps import Steps
 from fastrnn.training.callbacks import Callback, History
-from fastrnn.training.chain import Chain, ChainCache, States, check_handover, handed_back, handed_over
+from fastrnn.training.chain import Chain, ChainCache, States, check_handover, check_head, handed_back, handed_over
 from fastrnn.training.decoding import Generated, closed_loop
 from fastrnn.training.losses import Loss
 from fastrnn.training.metrics import Metric
@@ -180,6 +182,7 @@ class EncoderDecoder(Model[Pairs]):
             if any(layer is other for other in self.layers[:i]):
                 raise ValueError(f"encoder, decoder, head: {layer!r} is in the model twice")
         check_handover(self._encoder, self._decoder)
+        check_head(self._head)
 
     # -- structure ----------------------------------------------------------------------------------------------------
 
@@ -243,9 +246,15 @@ class EncoderDecoder(Model[Pairs]):
             _check.integer("stop_token", self.stop_token, 0, self.output_size - 1)
         if self.start_token is not None and not embedded:
             _check.integer("start_token", self.start_token, 0, self.output_size - 1)
-        if embedded and getattr(self.decoder[0], "mask_zero", False):
+        if isinstance(table := self.decoder[0], Embedding):
+            if table.input_dim < self.output_size:
+                raise ValueError(
+                    f"decoder[0]: expected an Embedding of the head's {self.output_size} tokens, got {table!r}"
+                )
+            if self.start_token is not None:  # it may be one that the head never writes
+                _check.integer("start_token", self.start_token, 0, table.input_dim - 1)
             for name in ("start_token", "stop_token"):
-                if getattr(self, name) == 0:
+                if table.mask_zero and getattr(self, name) == 0:
                     raise ValueError(
                         f"{name}: expected a token from 1 on, as 0 is padding to the decoder's Embedding "
                         "(mask_zero=True), got 0"
@@ -552,10 +561,15 @@ class EncoderDecoder(Model[Pairs]):
         state = self._start(encoded, pairs.future)
         for t in range(previous.shape[1] - 1):
             out, state = self._step(previous[:, t], state)
-            made = out if self.start_token is None else out.argmax(axis=-1)
+            made = out if self.start_token is None else self._most_probable(out)
             rows = own[:, t + 1]
             previous[rows, t + 1] = made[rows]
         return previous
+
+    def _most_probable(self, logits: np.ndarray) -> np.ndarray:
+        """The tokens (B,) that `generate` would write; 0 is none where the decoder takes it for padding."""
+        first = int(getattr(self.decoder[0], "mask_zero", False))
+        return logits[:, first:].argmax(axis=-1) + first
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
@@ -671,17 +685,25 @@ class EncoderDecoder(Model[Pairs]):
             For tokens ``(tokens, lengths, scores)``: tokens (N, steps), how many of them stand before the stop token,
             and the logarithm of each sequence's probability.  For values an array (N, steps, K).
         """
-        steps = _check.integer("steps", steps, 1)
+        steps = _check.integer("steps", steps, 1, 2**31 - 1)
         batch_size = _check.integer("batch_size", batch_size, 1)
-        decode = self._decoding(method, temperature, top_k, seed, width, length_penalty, all_beams, feedback)
+        cancelled = Event()
+        decode = self._decoding(method, temperature, top_k, seed, width, length_penalty, all_beams, feedback, cancelled)
         pairs = self._pairs(Inputs(x, lengths, None, first, future), steps=steps)
         if len(pairs) == 0:
-            return self._nothing(steps, _check.integer("width", width, 1) if all_beams else None)
+            return self._nothing(steps, width if all_beams else None)
         threads = get_num_threads()
         batch_size = min(batch_size, max(_ROWS_OF_A_THREAD, math.ceil(len(pairs) / threads)))
-        with ThreadPoolExecutor(threads) as pool:
-            work = partial(decode, steps), pairs.batches(batch_size), range(0, len(pairs), batch_size)
-            parts = list((pool.map if len(pairs) > batch_size else map)(*work))
+        work = partial(decode, steps), pairs.batches(batch_size), range(0, len(pairs), batch_size)
+        if len(pairs) <= batch_size or threads == 1:
+            parts = list(map(*work))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                try:
+                    parts = list(pool.map(*work))
+                except BaseException:
+                    cancelled.set()
+                    raise
         if isinstance(parts[0], tuple):
             return Generated(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
         return np.concatenate(parts)
@@ -696,60 +718,73 @@ class EncoderDecoder(Model[Pairs]):
         length_penalty: float,
         all_beams: bool,
         feedback: Callable[[np.ndarray], Any] | None,
+        cancelled: Event,
     ) -> Callable[[int, Pairs, int], Any]:
-        """A function of the steps, a batch, and the number of its first row; all else bound."""
+        """A function of the steps, a batch, and the number of its first row; all else checked and bound."""
         method = _check.choice("method", method, _METHODS)
+        temperature = _check.number("temperature", temperature, 0.0, open_minimum=True)
+        kept = 0 if top_k is None else _check.integer("top_k", top_k, 1)
+        width, alpha = _check.integer("width", width, 1), _check.number("length_penalty", length_penalty, 0.0)
+        if feedback is not None and not callable(feedback):
+            raise TypeError(f"feedback: expected a function or None, got {feedback!r:.60}")
+        if _check.boolean("all_beams", all_beams) and method != "beam":
+            raise ValueError(f"all_beams: expected method='beam', got {method!r}")
+        if not isinstance(seed, np.random.Generator):
+            seed = None if seed is None else _check.integer("seed", seed, 0)
         stop = -1 if self.stop_token is None else self.stop_token
         if self.start_token is None:
             if method != "greedy":
                 raise ValueError(f"method: {method!r} is for tokens, this model has values (no start_token)")
-            return partial(self._write_values, feedback)
+            return partial(self._write_values, feedback, cancelled)
         if feedback is not None:
             raise ValueError("feedback: tokens are fed back as they are; expected None")
         if method == "beam":
-            width = _check.integer("width", width, 1)
-            alpha = _check.number("length_penalty", length_penalty, 0.0)
-            return partial(self._search_tokens, stop, width, alpha, _check.boolean("all_beams", all_beams))
+            return partial(self._search_tokens, stop, width, alpha, all_beams, cancelled)
         if method == "greedy":
-            return partial(self._write_tokens, stop, 0.0, 0, 0)
-        temperature = _check.number("temperature", temperature, 0.0, open_minimum=True)
-        kept = 0 if top_k is None else _check.integer("top_k", top_k, 1)
+            return partial(self._write_tokens, stop, 0.0, 0, 0, cancelled)
         number = int(np.random.default_rng(seed).integers(2**64, dtype=np.uint64))
-        return partial(self._write_tokens, stop, temperature, kept, number)
+        return partial(self._write_tokens, stop, temperature, min(kept, self.output_size), number, cancelled)
 
-    def _writer(self, batch: Pairs, beams: int = 1) -> Writer:
+    def _writer(self, batch: Pairs, cancelled: Event | None = None, beams: int = 1) -> Writer:
         """The decoder, behind the encoder, in compiled code."""
         from fastrnn import streaming
 
         state = self._start(self._encode(batch), batch.future)
-        return streaming.decoder_writer(
-            self, state.states, state.memory, state.keys, state.counted, state.future, beams
-        )
+        looked_at = state.memory, state.keys, state.counted
+        return streaming.decoder_writer(self, state.states, *looked_at, state.future, beams, cancelled)
 
     def _write_values(
-        self, feedback: Callable[[np.ndarray], Any] | None, steps: int, batch: Pairs, row: int
+        self, feedback: Callable[[np.ndarray], Any] | None, cancelled: Event, steps: int, batch: Pairs, row: int
     ) -> np.ndarray:
         if feedback is None:
-            return self._writer(batch).values(self._first(batch), steps)
+            return self._writer(batch, cancelled).values(self._first(batch), steps)
         return closed_loop(
             self._step, self._start(self._encode(batch), batch.future), self._first(batch), steps, feedback
         )
 
     def _write_tokens(
-        self, stop: int, temperature: float, kept: int, seed: int, steps: int, batch: Pairs, row: int
+        self, stop: int, temperature: float, kept: int, seed: int, cancelled: Event, steps: int, batch: Pairs, row: int
     ) -> tuple[np.ndarray, ...]:
-        return self._writer(batch).tokens(self._first(batch), steps, stop, temperature, kept, seed, row)
+        return self._writer(batch, cancelled).tokens(self._first(batch), steps, stop, temperature, kept, seed, row)
 
     def _search_tokens(
-        self, stop: int, width: int, alpha: float, all_beams: bool, steps: int, batch: Pairs, row: int
+        self,
+        stop: int,
+        width: int,
+        alpha: float,
+        all_beams: bool,
+        cancelled: Event,
+        steps: int,
+        batch: Pairs,
+        row: int,
     ) -> tuple[np.ndarray, ...]:
-        made = self._writer(batch, width).search(self._first(batch), steps, stop, width, alpha)
+        made = self._writer(batch, cancelled, width).search(self._first(batch), steps, stop, width, alpha)
         return made if all_beams else tuple(array[:, 0] for array in made)
 
     def _nothing(self, steps: int, width: int | None) -> Generated | np.ndarray:
         """What is written for no source."""
         if self.start_token is None:
-            return np.empty((0, steps, self.output_size), self._form.dtype)
+            return np.empty((0, steps, self.output_size), self._head.layers[-1].dtype or self._form.dtype)
         beams = () if width is None else (width,)
         return Generated(np.empty((0, *beams, steps), np.intp), np.empty((0, *beams), np.intp), np.empty((0, *beams)))
 

@@ -52,8 +52,10 @@ class Optimizer(Configurable):
 
     Notes
     -----
-    After n updates the average is ``sum_k m^(n - k)·w_k / sum_k m^(n - k)`` over the weights w_k after each of them: it
-    has no memory of the first weights beyond that, unlike Keras', which holds on to them as m^n.
+    After n updates the average is ``sum_k m^(n - k)·w_k / sum_k m^(n - k)`` over the weights w_k after each of them:
+    unlike Keras' it does not hold on to the first weights.  What no gradient trains, such as the moving statistics of a
+    `BatchNormalization`, is not averaged.  Between two epochs of ``fit`` the weights that are trained come back,
+    whatever a callback has set meanwhile.
 
     Examples
     --------
@@ -125,7 +127,7 @@ class Optimizer(Configurable):
         Parameters
         ----------
         params : mapping of str to ndarray
-            C-contiguous; the optimizer remembers each under its name.
+            C-contiguous and writeable, of float32 or float64; the optimizer remembers each under its name.
         grads : mapping of str to ndarray
             Same names and shapes; not written to.
         """
@@ -133,6 +135,7 @@ class Optimizer(Configurable):
             raise ValueError(f"grads: expected the names {sorted(params)}, got {sorted(grads)}")
         gradients = {}
         for name, param in params.items():
+            _require_updatable(f"params[{name!r}]", param)
             gradients[name] = _check.as_float_array(name, grads[name], param.dtype)
             _check.require_shape(f"grads[{name!r}]", gradients[name], param.shape)
             self._slots_of(name, param)
@@ -170,12 +173,14 @@ class Optimizer(Configurable):
         >>> round(float(params["w"][0]), 3)
         1.333
         """
-        for name, slots in self._slots.items():
-            if "average" in slots:
-                held = self._scratch(params[name])
-                held[...] = params[name]
-                params[name][...] = slots["average"]
-                slots["average"][...] = held
+        averaged = {name: slots for name, slots in self._slots.items() if "average" in slots}
+        if not set(averaged) <= set(params):
+            raise ValueError(f"params: expected the names {sorted(averaged)}, got {sorted(params)}")
+        for name, slots in averaged.items():
+            held = self._scratch(params[name])
+            held[...] = params[name]
+            params[name][...] = slots["average"]
+            slots["average"][...] = held
         self._exchanged = not self._exchanged
         _changes.note()
 
@@ -188,7 +193,7 @@ class Optimizer(Configurable):
 
     def _average_weights(self, param: np.ndarray, slots: Slots) -> None:
         """The average after the n-th update: the newest weights count (1 - m) / (1 - m^n)."""
-        if self._averaged == 1:
+        if "average" not in slots:
             slots["average"] = param.copy()
             return
         m = self.ema_momentum
@@ -495,6 +500,14 @@ def global_norm(grads: Mapping[str, np.ndarray]) -> float:
     5.0
     """
     return math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in grads.values()))
+
+
+def _require_updatable(name: str, param: np.ndarray) -> None:
+    """Refuse what cannot be updated in place by compiled code."""
+    if not isinstance(param, np.ndarray) or param.dtype not in (np.float32, np.float64) or not param.dtype.isnative:
+        raise TypeError(f"{name}: expected an array of float32 or float64, got {getattr(param, 'dtype', type(param))}")
+    if not (param.flags.c_contiguous and param.flags.writeable and param.flags.aligned):
+        raise ValueError(f"{name}: expected a C-contiguous, writeable array, got one with strides {param.strides}")
 
 
 def _average(mean: np.ndarray, value: np.ndarray, decay: float, scratch: np.ndarray) -> None:
