@@ -69,7 +69,7 @@ MAY_IMPORT = {
     },
     "_attention_stage": {"_stage", "_convolution", "_kernels", "_schedule", "_memory"},
     "_choosing": {"_schedule"},
-    "_session": {"_stage", "_layer_stages", "_choosing", "_schedule"},
+    "_session": {"_stage", "_layer_stages", "_writer", "_choosing", "_schedule"},
     "_writer": {"_stage", "_layer_stages", "_choosing", "_schedule", "_memory"},
     "_threads": set(),
     "_config": {"_engine", "_threads"},

@@ -5,15 +5,17 @@ One thread at a time may be in a session; a second one that enters raises.
 """
 
 cimport numpy as cnp
+
 from ._changes cimport changes
 from ._choosing cimport NOT_FINITE, choose_rows, set_one_hot, streams_of
 from ._layer_stages cimport PythonStage
 from ._schedule cimport data_of
-from ._stage cimport CLASSES, FLOAT64, Stage, cast_rows, copy_rows, size_of
+from ._stage cimport CHUNK_WORK, CLASSES, FLOAT64, STEP_WORK, Stage, cast_rows, copy_rows, size_of, take_output
 
 import numpy as np
 
 from . import _check
+from ._writer import Writer
 
 cnp.import_array()
 
@@ -22,8 +24,6 @@ cdef extern from "Python.h":
 
 cdef enum:
     RELEASE_GIL_FROM = 1 << 16   # multiplications: smaller calls are over before another thread could start
-    CHUNK_WORK = 200_000_000     # multiplications between looks at interrupts
-    STEP_WORK = 2_000            # what a step takes at least, counted in multiplications
 
 
 cdef void advance_through(Stage stage, const char *x, char *y, Py_ssize_t start, Py_ssize_t end,
@@ -32,8 +32,7 @@ cdef void advance_through(Stage stage, const char *x, char *y, Py_ssize_t start,
     cdef Py_ssize_t t, item = size_of(stage.kind_in)
     for t in range(start, end):
         stage.advance(x + t * stage.inputs * item, time * stage.inputs)
-        copy_rows(stage.out, stage.out_stride, y + t * stage.outputs * stage.size, time * stage.outputs, stage.outputs,
-                  stage.batch, stage.size)
+        take_output(stage, y, t, time)
 
 
 # ---- the loops -------------------------------------------------------------------------------------------------------
@@ -262,34 +261,13 @@ cdef class Loop:
 
     # -- closed loops --------------------------------------------------------------------------------------------------
 
-    def feed_back(self, cnp.ndarray first, Py_ssize_t steps):
+    def feed_back(self, first, Py_ssize_t steps):
         """Outputs (B, steps, outputs), each of which is the next step's input; `first` (B, I) is the first one."""
-        cdef Stage stage = self.stage
-        cdef Py_ssize_t t = 0, end, chunk = CHUNK_WORK // (stage.work + STEP_WORK) + 1
-        outputs = np.empty((stage.batch, steps, stage.outputs), stage.dtype_out)
-        value = first.copy()
-        cdef char *target = data_of(outputs)
-        cdef char *x = data_of(value)
-        if self.python_stages:
-            chunk = 1
         self.enter()
         try:
-            while t < steps:
-                end = min(t + chunk, steps)
-                with nogil:
-                    while t < end:
-                        stage.advance(x, stage.inputs)
-                        copy_rows(stage.out, stage.out_stride, target + t * stage.outputs * stage.size,
-                                  steps * stage.outputs, stage.outputs, stage.batch, stage.size)
-                        cast_rows(stage.kind_out, stage.out, stage.out_stride, stage.kind_in, x, stage.inputs,
-                                  stage.inputs, stage.batch)
-                        t += 1
-                if self.python_stages:
-                    self.raise_errors()
-                check_signals()
+            return Writer(self.stage, self.python_stages).values(first, steps)
         finally:
             self.leave()
-        return outputs
 
     def choose_back(self, cnp.ndarray first, Py_ssize_t steps, double temperature, unsigned long long seed):
         """Outputs (B, steps, classes) and the classes (B, steps) chosen by them, which are the next steps' inputs, as
@@ -320,8 +298,7 @@ cdef class Loop:
                         if not numbers:
                             set_one_hot(x, stage.inputs, size_of(stage.kind_in), token, stage.batch)
                         stage.advance(x, stage.inputs)
-                        copy_rows(stage.out, stage.out_stride, target + t * stage.outputs * stage.size,
-                                  steps * stage.outputs, stage.outputs, stage.batch, stage.size)
+                        take_output(stage, target, t, steps)
                         cast_rows(stage.kind_out, stage.out, stage.out_stride, FLOAT64, <char *>scores, stage.outputs,
                                   stage.outputs, stage.batch)
                         failed = choose_rows(scores, self.first_class, stage.outputs, temperature, streams, token,

@@ -3,6 +3,11 @@ from ._kernels cimport fastrnn_kernels
 from ._memory cimport Memory
 
 
+cdef enum:
+    CHUNK_WORK = 200_000_000  # multiplications between looks at interrupts
+    STEP_WORK = 2_000         # what a step takes at least, counted in multiplications
+
+
 cdef enum Kind:  # of values
     FLOAT32, FLOAT64, CLASSES
 
@@ -32,6 +37,7 @@ cdef class Cast(Stage):
     cdef Memory memory
 
 
+cdef void take_output(Stage stage, char *outputs, Py_ssize_t t, Py_ssize_t steps) noexcept nogil
 cdef Py_ssize_t size_of(Kind kind) noexcept nogil
 cdef void cast_rows(Kind kind_from, const char *rows, Py_ssize_t stride, Kind kind_to, char *to, Py_ssize_t to_stride,
                     Py_ssize_t columns, Py_ssize_t count) noexcept nogil

@@ -68,6 +68,12 @@ cdef class Stage:
         """Forget everything, of all rows or of some, which are given by their numbers."""
 
 
+cdef void take_output(Stage stage, char *outputs, Py_ssize_t t, Py_ssize_t steps) noexcept nogil:
+    """The output of step t to its place among those of all steps (B, steps, outputs)."""
+    copy_rows(stage.out, stage.out_stride, outputs + t * stage.outputs * stage.size, steps * stage.outputs,
+              stage.outputs, stage.batch, stage.size)
+
+
 cdef class Chain(Stage):
     def __cinit__(self, stages, Py_ssize_t batch, Py_ssize_t inputs, dtype):
         cdef Stage stage

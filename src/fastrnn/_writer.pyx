@@ -12,7 +12,7 @@ from ._choosing cimport NOT_FINITE, drawn, keep_highest, largest, log_total, set
 from ._layer_stages cimport PythonStage
 from ._memory cimport Memory, take
 from ._schedule cimport data_of
-from ._stage cimport CLASSES, FLOAT64, Stage, cast_rows, copy_rows, size_of
+from ._stage cimport CHUNK_WORK, CLASSES, FLOAT64, STEP_WORK, Stage, cast_rows, copy_rows, size_of, take_output
 
 import numpy as np
 
@@ -20,16 +20,6 @@ cnp.import_array()
 
 cdef extern from "Python.h":
     int check_signals "PyErr_CheckSignals" () except -1
-
-cdef enum:
-    CHUNK_WORK = 200_000_000  # multiplications between looks at interrupts
-    STEP_WORK = 2_000         # what a step takes at least, counted in multiplications
-
-
-cdef void take_output(Stage stage, char *outputs, Py_ssize_t t, Py_ssize_t steps) noexcept nogil:
-    """The step's output to its place among those of all steps (B, steps, K)."""
-    copy_rows(stage.out, stage.out_stride, outputs + t * stage.outputs * stage.size, steps * stage.outputs,
-              stage.outputs, stage.batch, stage.size)
 
 
 cdef void take_logits(Stage stage, double *logits) noexcept nogil:
